@@ -1,0 +1,166 @@
+"""A case: a task with a known algorithm, its inputs, and the reference model that runs the algorithm.
+
+A case is frozen data. What is heavy (compiling a RASP program, evaluating it) happens in the callables it holds, so
+that all cases can be listed in a moment and without the extras that they need.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from interpbench.graph import Circuit, Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from interpbench.transformer import Config
+
+Token = str | int | float
+Inputs = list[tuple[Token, ...]]
+
+BOS, PAD = "BOS", "PAD"
+ATOL = 0.05
+"""Numerical outputs closer than this count as equal (the published tolerance)."""
+
+
+class Reference(Protocol):
+    """A high-level causal model with named variables, each aligned with nodes of the subject."""
+
+    @property
+    def variables(self) -> Mapping[str, tuple[str, ...]]:
+        """Every variable, and the subject's nodes (`a1.h2`, `m0`) that carry it."""
+        ...
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """What the logits stand for, or None if the output is a number."""
+        ...
+
+    @property
+    def subject(self) -> Config:
+        """Shape of a subject that can learn this reference."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of what the reference computes; part of every result."""
+        ...
+
+    def circuit(self, graph: Graph) -> Circuit:
+        """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
+        ...
+
+    def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
+        """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
+
+        With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
+        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a case is. Lengths count the tokens of an input without BOS."""
+
+    name: str
+    description: str
+    output: Literal["categorical", "numerical"]
+    vocab: tuple[Token, ...]
+    max_length: int
+    min_length: int
+    program: Callable[[Sequence[Token]], list[Any]]
+    reference: Callable[[], Reference]
+    draw: Callable[[np.random.Generator, int], Inputs] | None = None
+    counterfactual: Callable[[np.random.Generator, Inputs], Inputs] | None = None
+    suites: tuple[str, ...] = ()
+    scored: Literal["all", "last"] = "all"
+    next_token: bool = False
+    special: tuple[str, ...] = (BOS, PAD)
+
+    @property
+    def n_ctx(self) -> int:
+        """Positions of the longest input with BOS."""
+        return self.max_length + 1
+
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        """The vocabulary in the order of its token ids, BOS and PAD among them (Tracr's order)."""
+        return tuple(sorted({*self.vocab, *self.special}, key=functools.cmp_to_key(_tracr_order)))
+
+    def expected(self, tokens: Sequence[Token]) -> list[Any]:
+        """What the program answers, one value a position (None: undefined or not scored).
+
+        Raises ValueError for tokens outside the vocabulary or an input too long or empty.
+        """
+        self.check(tokens)
+        return self.program(tokens)
+
+    def check(self, tokens: Sequence[Token]) -> None:
+        """Raise ValueError, with what would be right, if this is no input of the case."""
+        for token in tokens:
+            if token not in self.vocab:
+                shown = " ".join(map(str, self.vocab[:40])) + (" ..." if len(self.vocab) > 40 else "")
+                raise ValueError(f"case {self.name} has no token {token!r}; its tokens: {shown}")
+        if not 1 <= len(tokens) <= self.max_length:
+            raise ValueError(f"case {self.name} takes 1 to {self.max_length} tokens, not {len(tokens)}")
+
+    def encode(self, inputs: Sequence[Sequence[Token]]) -> np.ndarray:
+        """Token ids with BOS first; int64 `[row, position]`. Raises ValueError for bad or unequally long inputs."""
+        for tokens in inputs:
+            self.check(tokens)
+        if len({len(tokens) for tokens in inputs}) > 1:
+            raise ValueError("inputs of one batch must have the same length")
+        ids = {token: i for i, token in enumerate(self.tokens)}
+        return np.array([[ids[BOS], *(ids[token] for token in tokens)] for tokens in inputs], dtype=np.int64)
+
+    def parse(self, words: Sequence[str]) -> tuple[Token, ...]:
+        """Tokens typed on a command line. Raises ValueError for a word that is no token."""
+        by_word = {str(token): token for token in self.vocab}
+        tokens = tuple(by_word.get(word, word) for word in words)
+        self.check(tokens)
+        return tokens
+
+    def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Encoded inputs of full length, uniform unless the case draws its own; int64 `[n, position]`."""
+        if self.draw is not None:
+            return self.encode(self.draw(rng, n))
+        ids = np.array([self.tokens.index(token) for token in self.vocab])
+        drawn = ids[rng.integers(len(ids), size=(n, self.max_length))]
+        return np.concatenate([np.full((n, 1), self.tokens.index(BOS)), drawn], 1)
+
+    def corrupt(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Corrupted inputs for clean ones: the case's counterfactual, or independent draws; int64 `[n, position]`."""
+        if self.counterfactual is None:
+            return self.inputs(len(clean), rng)
+        return self.encode(self.counterfactual(rng, self.decode(clean)))
+
+    def decode(self, encoded: np.ndarray) -> Inputs:
+        """The inverse of `encode`."""
+        return [tuple(self.tokens[i] for i in row[1:]) for row in encoded.tolist()]
+
+    def pairs(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have a seed of their own."""
+        clean = self.inputs(n, np.random.default_rng([seed, 0]))
+        return clean, self.corrupt(clean, np.random.default_rng([seed, 1]))
+
+    def all_inputs(self, limit: int) -> np.ndarray | None:
+        """Every input of full length, encoded, or None if there are more than `limit` or they are not a product."""
+        if self.draw is not None or len(self.vocab) ** self.max_length > limit:
+            return None
+        return self.encode(list(itertools.product(self.vocab, repeat=self.max_length)))
+
+
+def _tracr_order(a: Token, b: Token) -> int:
+    """Tracr orders basis directions by value, and by their text where values do not compare."""
+    try:
+        return (a > b) - (a < b)  # type: ignore[operator]
+    except TypeError:
+        return (str(a) > str(b)) - (str(a) < str(b))

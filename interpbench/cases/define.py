@@ -1,0 +1,75 @@
+"""`rasp_case`: a case from one decorated function that builds a RASP program."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from interpbench.case import Case, Inputs, Token
+from interpbench.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from tracr.rasp.rasp import SOp
+
+
+def rasp_case(
+    name: str,
+    *,
+    vocab: Sequence[Token],
+    max_length: int,
+    output: Literal["categorical", "numerical"] = "categorical",
+    causal: bool = False,
+    min_length: int = 3,
+    suites: Sequence[str] = (),
+    draw: Callable[[np.random.Generator, int], Inputs] | None = None,
+    subject: Mapping[str, int] | None = None,
+    alignment: Mapping[str, str] | None = None,
+) -> Callable[[Callable[[Any], SOp]], Case]:
+    """Make a case of a function that takes Tracr's `rasp` module and returns the program; its docstring describes it.
+
+    Lengths count tokens without BOS. `subject` sets sizes of the subject (`d_model`, `d_head`, `d_mlp`) where the
+    default rule (`interpbench.rasp.subject_config`) does not fit; `alignment` says where a component of the compiled
+    reference sits in the subject, if not in the same place.
+    """
+
+    def decorate(build: Callable[[Any], SOp]) -> Case:
+        @functools.cache
+        def program() -> SOp:
+            return build(_tracr_rasp())
+
+        def expected(tokens: Sequence[Token]) -> list[Any]:
+            return list(program()(list(tokens)))
+
+        @functools.cache
+        def reference() -> Any:
+            _tracr_rasp()
+            from interpbench.rasp import compile_program
+
+            return compile_program(program(), case, causal, subject or {}, alignment or {})
+
+        case = Case(
+            name=name,
+            description=" ".join((build.__doc__ or "").split()),
+            output=output,
+            vocab=tuple(vocab),
+            max_length=max_length,
+            min_length=min_length,
+            program=expected,
+            reference=reference,
+            draw=draw,
+            suites=tuple(suites),
+        )
+        return case
+
+    return decorate
+
+
+def _tracr_rasp() -> Any:
+    try:
+        from tracr.rasp import rasp
+    except ImportError as error:
+        raise MissingExtra("tracr", "evaluating or compiling a RASP program") from error
+    return rasp

@@ -1,0 +1,191 @@
+"""Indirect object identification (arXiv 2211.00593) in a closed vocabulary, with a hand-written reference.
+
+"When Mary and John got a ring at the park, John gave it to" is answered by "Mary". No word but a name occurs twice in
+a sentence, so that a token seen before is always the repeated name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from interpbench.case import BOS, Case, Inputs, Token
+
+NAMES = tuple(
+    "Aaron Adam Alan Alex Alice Amy Anna Ben Brian Carl Chris Clara Craig Daniel David Diana Edward Ellen Emma Eric "
+    "Frank Fred George Grace Greg Hannah Helen Henry Ian Jack Jacob James Jane Jason John Kate Kevin Kim Laura Leon "
+    "Linda Lucy Mark Martin Mary Matt Max Nora Oscar Patrick Paul Peter Rachel Robert Rose Sam Sarah Simon Steve Tom"
+    .split()
+)
+PLACES = tuple("park school store house garden station office beach kitchen library hospital restaurant".split())
+OBJECTS = tuple("ring book ball letter drink basket kiss bone computer necklace snack guitar".split())
+TEMPLATES = tuple(
+    template.split()
+    for template in (
+        "When {0} and {1} got a {object} at the {place} , {2} gave it to",
+        "Then , {0} and {1} met at the {place} . {2} handed a {object} to",
+        "After {0} and {1} left the {place} early , {2} quickly sold a {object} to",
+        "While {0} and {1} were working in the {place} , {2} passed a {object} to",
+    )
+)
+LENGTH = 15
+_WORDS = {word for template in TEMPLATES for word in template if not word.startswith("{")}
+VOCAB: tuple[str, ...] = (*sorted(_WORDS), *NAMES, *PLACES, *OBJECTS)
+
+NAME_LOGIT, SUPPRESSED_LOGIT = 10.0, -15.0
+
+
+def draw(rng: np.random.Generator, n: int) -> Inputs:
+    """Sentences in both orders (ABBA: the second name is repeated; BABA: the first)."""
+    template, repeated = rng.integers(len(TEMPLATES), size=n), rng.integers(2, size=n)
+    names = np.argsort(rng.random((n, len(NAMES))), axis=1)[:, :2]
+    place, thing = rng.integers(len(PLACES), size=n), rng.integers(len(OBJECTS), size=n)
+    return [
+        _fill(TEMPLATES[t], (NAMES[a], NAMES[b], NAMES[(a, b)[r]]), PLACES[p], OBJECTS[o])
+        for t, r, (a, b), p, o in zip(template, repeated, names, place, thing, strict=True)
+    ]
+
+
+def _fill(template: Sequence[str], names: Sequence[str], place: str, thing: str) -> tuple[str, ...]:
+    return tuple(word.format(*names, place=place, object=thing) for word in template)
+
+
+def abc(rng: np.random.Generator, inputs: Inputs) -> Inputs:
+    """The same sentences with three names that differ from each other and from the sentence's own."""
+    fresh = np.argsort(rng.random((len(inputs), len(NAMES))), axis=1)[:, :5]
+    corrupted = []
+    for sentence, candidates in zip(inputs, fresh, strict=True):
+        names = iter([NAMES[i] for i in candidates if NAMES[i] not in sentence])
+        corrupted.append(tuple(next(names) if word in _NAME_SET else word for word in sentence))
+    return corrupted
+
+
+_NAME_SET = frozenset(NAMES)
+
+
+class IoiReference:
+    """The causal model of spec: token, where it stood before, what to suppress, and the logits of names.
+
+    `tokens`: the token at every position. `duplicate`: the position where the same token stood first, or -1.
+    `s_inhibition`: at a duplicate, the token found there, or -1. `name_mover`: logits, +10 for every name seen so far
+    and -15 for every suppressed token, accumulated over positions.
+    """
+
+    variables = {
+        "tokens": ("m0",),
+        "duplicate": ("a1.h1",),
+        "s_inhibition": ("a2.h1",),
+        "name_mover": ("a4.h1",),
+    }
+    edges = (
+        *("embed->m0", "pos->m0"),
+        *("m0->a1.h1<q>", "m0->a1.h1<k>", "m0->a1.h1<v>"),
+        *("a1.h1->a2.h1<q>", "m0->a2.h1<k>", "m0->a2.h1<v>"),
+        *("m0->a4.h1<k>", "m0->a4.h1<v>", "a2.h1->a4.h1<k>", "a2.h1->a4.h1<v>"),
+        "a4.h1->logits",
+    )
+
+    def __init__(self, tokens: tuple[Token, ...]) -> None:
+        from interpbench.transformer import Config
+
+        self.classes = tokens
+        self.names = [i for i, token in enumerate(tokens) if token in _NAME_SET]
+        self.subject = Config(
+            n_layers=6,
+            n_heads=4,
+            d_model=64,
+            d_head=16,
+            d_mlp=256,
+            n_ctx=LENGTH + 1,
+            d_vocab=len(tokens),
+            d_vocab_out=len(tokens),
+            act_fn="gelu",
+            attention_dir="causal",
+            normalization_type="LNPre",
+        )
+        facts = repr((tokens, TEMPLATES, NAME_LOGIT, SUPPRESSED_LOGIT, self.variables, self.edges))
+        self.digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def circuit(self, graph: Any) -> Any:
+        """The true circuit: where the values of the variables flow."""
+        from interpbench.graph import Circuit
+
+        return Circuit(graph, frozenset(self.edges))
+
+    def outputs(self, tokens: Any, source: Any = None, variable: Any = None) -> Any:
+        """Logits `[row, position, token]`; see `Reference.outputs`."""
+        import torch
+
+        source = tokens if source is None else source
+        variable = torch.full(tokens.shape[:1], -1) if variable is None else variable
+        other = self._values(source, [None] * len(self.variables), variable)
+        return self._values(tokens, other, variable)[-1]
+
+    def _values(self, tokens: Any, other: Sequence[Any], variable: Any) -> list[Any]:
+        """Values of the variables in order, each replaced by `other`'s on the rows that name it."""
+        import torch
+
+        values: list[Any] = []
+
+        def put(value: Any) -> Any:
+            i = len(values)
+            if other[i] is not None:
+                rows = (variable == i).view(-1, *[1] * (value.ndim - 1))
+                value = torch.where(rows, other[i], value)
+            values.append(value)
+            return value
+
+        token = put(tokens)
+        same = token.unsqueeze(-1) == token.unsqueeze(-2)
+        first = same.int().argmax(-1)
+        here = torch.arange(token.shape[-1])
+        duplicate = put(torch.where(first < here, first, -1))
+        found = token.gather(-1, duplicate.clamp(min=0))
+        suppressed = put(torch.where(duplicate >= 0, found, -1))
+        logits = torch.zeros(*token.shape, len(self.classes))
+        is_name = torch.isin(token, torch.tensor(self.names))
+        logits.scatter_(-1, token.unsqueeze(-1), NAME_LOGIT * is_name.unsqueeze(-1))
+        penalty = SUPPRESSED_LOGIT * (suppressed >= 0).unsqueeze(-1)
+        logits.scatter_add_(-1, suppressed.clamp(min=0).unsqueeze(-1), penalty.float())
+        put(logits.cumsum(-2))
+        return values
+
+
+def answer(tokens: Sequence[Token]) -> list[Any]:
+    """The indirect object at the last position: the first name that is not repeated; None elsewhere."""
+    seen = [token for token in tokens if token in _NAME_SET]
+    single = [name for name in seen if seen.count(name) == 1]
+    return [None] * (len(tokens) - 1) + [single[0] if single else None]
+
+
+def _case(name: str, description: str, next_token: bool) -> Case:
+    @functools.cache
+    def reference() -> IoiReference:
+        return IoiReference(case.tokens)
+
+    case = Case(
+        name=name,
+        description=description,
+        output="categorical",
+        vocab=VOCAB,
+        max_length=LENGTH,
+        min_length=LENGTH,
+        program=answer,
+        reference=reference,
+        draw=draw,
+        counterfactual=abc,
+        scored="last",
+        next_token=next_token,
+        special=(BOS,),
+    )
+    return case
+
+
+ioi = _case("ioi", "Who is given the object: the name that is not repeated, at the last position.", next_token=False)
+ioi_next_token = _case(
+    "ioi_next_token", "As ioi, in a language model: every next token is learnt, the last with weight 10.", next_token=True
+)

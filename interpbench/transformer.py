@@ -1,0 +1,309 @@
+"""A transformer every edge of which can be cut.
+
+The residual stream is a sum. Keep what the writers add apart and let reader `r` see
+
+    x_r = sum_w [ out_w + mask[w->r] * (other_w - out_w) ]
+
+where `other_w` is the same writer's output in another run (or its mean, or zero). Mask 0 is the plain run, mask 1 the
+other run; the mask is differentiable and may carry leading dimensions, one circuit each. An interchange intervention
+on a node is 1 on every edge that leaves it. There are no hooks, no modes and nothing is changed in place.
+
+The same code runs Tracr's compiled references (ReLU, no norm) and trained subjects. Weights carry TransformerLens's
+names and shapes. The bias `b_O` of an attention layer belongs to no head: every later reader sees it uncut, as in
+TransformerLens's `hook_result`.
+
+Layout: activations are `[*circuit, feature, position, row]`, rows innermost, because models are small and rows are
+many: every product is then one large matrix product, and element-wise work runs along memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from interpbench.graph import Graph
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+Activations = Float[Tensor, "*circuit writer feature position row"]
+"""What every writer adds to the residual stream."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shape and kind of a transformer, in TransformerLens's terms. Raises ValueError for a kind we do not know.
+
+    `attn_scale` divides the attention scores; it is stored because published subjects keep their reference's.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    n_ctx: int
+    d_vocab: int
+    d_vocab_out: int
+    act_fn: str = "gelu"
+    attention_dir: str = "bidirectional"
+    normalization_type: str | None = None
+    attn_scale: float = 0.0
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not self.attn_scale:
+            object.__setattr__(self, "attn_scale", math.sqrt(self.d_head))
+        kinds = {
+            "act_fn": tuple(ACTIVATIONS),
+            "attention_dir": ("causal", "bidirectional"),
+            "normalization_type": (None, "LN", "LNPre"),
+        }
+        for field, known in kinds.items():
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} is {getattr(self, field)!r}, expected one of {known}")
+
+    @property
+    def graph(self) -> Graph:
+        """The residual stream's writers, readers and edges."""
+        return Graph(self.n_layers, self.n_heads)
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight, as TransformerLens stores them."""
+        h, d, e, m = self.n_heads, self.d_model, self.d_head, self.d_mlp
+        norm = {"w": (d,), "b": (d,)} if self.normalization_type == "LN" else {}
+        shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (self.d_vocab, d), "pos_embed.W_pos": (self.n_ctx, d)}
+        for layer in range(self.n_layers):
+            block = {f"attn.W_{x}": (h, d, e) for x in "QKV"} | {f"attn.b_{x}": (h, e) for x in "QKV"}
+            block |= {"attn.W_O": (h, e, d), "attn.b_O": (d,)}
+            block |= {"mlp.W_in": (d, m), "mlp.b_in": (m,), "mlp.W_out": (m, d), "mlp.b_out": (d,)}
+            block |= {f"{ln}.{k}": v for ln in ("ln1", "ln2") for k, v in norm.items()}
+            shapes |= {f"blocks.{layer}.{k}": v for k, v in block.items()}
+        shapes |= {f"ln_final.{k}": v for k, v in norm.items()}
+        return shapes | {"unembed.W_U": (d, self.d_vocab_out), "unembed.b_U": (self.d_vocab_out,)}
+
+
+@dataclass(frozen=True, eq=False)
+class Transformer:
+    """A configuration with its weights. Raises ValueError for missing, surplus or misshapen weights."""
+
+    config: Config
+    weights: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        shapes = self.config.weight_shapes()
+        for name in sorted(shapes.keys() ^ self.weights.keys()):
+            raise ValueError(f"weight {name} is {'missing' if name in shapes else 'not one of this shape of model'}")
+        for name, shape in shapes.items():
+            if tuple(self.weights[name].shape) != shape:
+                raise ValueError(f"weight {name} has shape {tuple(self.weights[name].shape)}, expected {shape}")
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The residual stream's writers, readers and edges."""
+        return self.config.graph
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.weights["embed.W_E"].device
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Transformer:
+        """The same transformer elsewhere or in another precision."""
+        return Transformer(self.config, {k: v.to(device=device, dtype=dtype) for k, v in self.weights.items()})
+
+    def __call__(
+        self,
+        tokens: Int[Tensor, "*circuit row position"],
+        mask: Float[Tensor, "*circuit edge"] | None = None,
+        other: Activations | None = None,
+        nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+    ) -> Float[Tensor, "*circuit row position vocab_out"]:
+        """Logits; see `run`."""
+        return self.run(tokens, mask, other, nudge)[0]
+
+    @torch.no_grad()
+    def writers(self, tokens: Int[Tensor, "*circuit row position"]) -> Activations:
+        """What every writer adds in the plain run; the `other` of a later run. No gradient flows through it."""
+        return torch.stack(self.run(tokens)[1], -4)
+
+    def run(
+        self,
+        tokens: Int[Tensor, "*circuit row position"],
+        mask: Float[Tensor, "*circuit edge"] | None = None,
+        other: Activations | None = None,
+        nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+    ) -> tuple[Float[Tensor, "*circuit row position vocab_out"], list[Tensor]]:
+        """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
+
+        Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
+        dimension with one row each. `nudge` is added to the readers' inputs: its gradient is that of the inputs.
+        Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
+        """
+        config, graph, w = self.config, self.graph, self.weights
+        if mask is not None and (other is None or mask.shape[-1] != graph.n_edges):
+            wrong = "without `other`" if other is None else f"of {mask.shape[-1]} edges"
+            raise ValueError(f"a mask {wrong}; expected one entry for each of the {graph.n_edges} edges, and `other`")
+        if tokens.shape[-1] > config.n_ctx:
+            raise ValueError(f"{tokens.shape[-1]} positions; this model has {config.n_ctx}")
+
+        embed = w["embed.W_E"][tokens].movedim((-1, -2), (-3, -2))
+        pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
+        lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
+        shape = embed.shape[-3:]
+        outputs: list[Tensor] = []
+        deltas: list[Tensor] = []
+        stream = torch.zeros((), dtype=embed.dtype, device=embed.device)
+
+        def write(*outs: Tensor, bias: Tensor | None = None) -> None:
+            nonlocal stream
+            if mask is not None and other is not None:
+                first = len(outputs)
+                difference = other[..., first : first + len(outs), :, :, :] - torch.stack(outs, -4)
+                deltas.append(difference.expand(*lead, len(outs), *shape).flatten(-3))
+            outputs.extend(outs)
+            stream = stream + sum(outs) + (0 if bias is None else bias[:, None, None])
+
+        def read(first: int, count: int) -> Tensor:
+            """Inputs `[*circuit, count or 1, feature, position, row]` of the readers from `first` on."""
+            x = stream.unsqueeze(-4)
+            if mask is not None:
+                cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
+                x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
+            return x if nudge is None else x + nudge[..., first : first + count, :, :, :]
+
+        write(embed, pos)
+        reader = 0
+        for layer in range(config.n_layers):
+            block = {k: w[f"blocks.{layer}.{k}"] for k in _BLOCK if f"blocks.{layer}.{k}" in w}
+            heads = attention(config, block, read(reader, 3 * config.n_heads))
+            write(*heads.unbind(-4), bias=block["attn.b_O"])
+            reader += 3 * config.n_heads
+            write(mlp(config, block, read(reader, 1).squeeze(-4)))
+            reader += 1
+        return unembed(config, w, read(reader, 1).squeeze(-4)), outputs
+
+
+def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:
+    """`x + cut @ deltas`: what cut edges add to the stream, for `[*circuit, reader, n]`.
+
+    The deltas come in pieces, joined once a layer: joining them again for the one reader of an MLP costs more than
+    the product.
+    """
+    if cut.shape[-2] > 1 and len(deltas) > 1:
+        deltas[:] = [torch.cat(deltas, -2)]
+    x = x.expand(*lead, cut.shape[-2], x.shape[-1]).flatten(0, -3) if lead else x.expand(cut.shape[-2], -1)[None]
+    cut = cut.expand(*lead, *cut.shape[-2:]).reshape(-1, *cut.shape[-2:])
+    start = 0
+    for delta in deltas:
+        stop = start + delta.shape[-2]
+        x = torch.baddbmm(x, cut[..., start:stop], delta.reshape(-1, *delta.shape[-2:]))
+        start = stop
+    return x.reshape(*lead, *x.shape[-2:])
+
+
+_BLOCK = tuple(
+    [f"attn.{p}_{x}" for p in "Wb" for x in "QKVO"]
+    + [f"mlp.{p}_{x}" for p in "Wb" for x in ("in", "out")]
+    + [f"{ln}.{p}" for ln in ("ln1", "ln2") for p in "wb"]
+)
+
+
+def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
+
+    Layer norm costs no pass over `x` of its own: centring and the learned scale (`norm`: scale and shift, for `LN`)
+    are folded into the weight, the mean is one more row of it, and the division by the deviation comes afterwards.
+    """
+    if config.normalization_type is None:
+        return weight @ x + bias[..., None]
+    if norm is not None:
+        bias = bias + weight @ norm[1]
+        weight = weight * norm[0]
+    weight = weight - weight.mean(-1, keepdim=True)
+    mean_row = torch.full_like(weight[..., :1, :], 1 / config.d_model)
+    out = torch.cat([weight, mean_row], -2) @ x
+    out, mean = out[..., :-1, :], out[..., -1:, :]
+    variance = torch.linalg.vector_norm(x, dim=-2, keepdim=True).square() / config.d_model - mean.square()
+    return out * torch.rsqrt(variance + config.eps) + bias[..., None]
+
+
+def _norm(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+    return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
+
+
+def attention(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Outputs of a layer's heads.
+
+    `x` holds the inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input for
+    all, `[*circuit, 1, ...]`. Returns `[*circuit, head, feature, position, row]` without `b_O`.
+    """
+    n, rows = x.shape[-2:]
+    scale = {"Q": config.attn_scale, "K": 1.0, "V": 1.0}
+    weight = torch.stack([block[f"attn.W_{k}"].mT / scale[k] for k in "QKV"], 1).flatten(0, 1)
+    bias = torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
+    if x.shape[-4] == 1:
+        weight, bias, x = weight.flatten(0, 1), bias.flatten(), x.squeeze(-4)
+        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-2, (-1, 3, config.d_head))
+    else:
+        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-3, (-1, 3))
+    q, k, v = qkv.unflatten(-1, (n, rows)).unbind(-4)
+    z = attend(q, k, v, config.attention_dir == "causal")
+    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, (n, rows))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """Softmax attention over positions; all `[*, d_head, position, row]`.
+
+    Small heads as a broadcast product with rows innermost; large ones row by row, where matrix products win.
+    """
+    n = q.shape[-2]
+    later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1) if causal else None
+    if q.shape[-3] <= 8:
+        scores = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-4)
+        if later is not None:
+            scores = scores.masked_fill(later[..., None], -torch.inf)
+        return (scores.softmax(-2).unsqueeze(-4) * v.unsqueeze(-3)).sum(-2)
+    q, k, v = (x.movedim(-1, -3) for x in (q, k, v))
+    scores = q.mT @ k
+    if later is not None:
+        scores = scores.masked_fill(later, -torch.inf)
+    return (v @ scores.softmax(-1).mT).movedim(-3, -1)
+
+
+def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Output of a layer's MLP for its input, both `[*circuit, feature, position, row]`."""
+    hidden = project(config, _norm(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
+    out = block["mlp.W_out"].T @ ACTIVATIONS[config.act_fn](hidden) + block["mlp.b_out"][:, None]
+    return out.unflatten(-1, x.shape[-2:])
+
+
+def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Logits `[*circuit, row, position, vocab_out]` for the last reader's input `[*circuit, feature, position, row]`."""
+    norm = _norm(weights, "ln_final")
+    logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
+    return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))
+
+
+def initialize(config: Config, seed: int) -> Transformer:
+    """Random weights as GPT-2's, with a deviation of 0.8 / sqrt(d_model); biases 0, norms 1. Same seed, same weights."""
+    generator = torch.Generator().manual_seed(seed)
+    scale = 0.8 / math.sqrt(config.d_model)
+    weights = {}
+    for name, shape in config.weight_shapes().items():
+        leaf = name.rsplit(".", 1)[1]
+        if leaf.startswith("W_"):
+            weights[name] = torch.randn(shape, generator=generator) * scale
+        else:
+            weights[name] = torch.ones(shape) if leaf == "w" else torch.zeros(shape)
+    return Transformer(config, weights)
