@@ -84,6 +84,8 @@ class Case:
     scored: Literal["all", "last"] = "all"
     next_token: bool = False
     special: tuple[str, ...] = (BOS, PAD)
+    compiled: bool = False
+    """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
 
     @property
     def n_ctx(self) -> int:

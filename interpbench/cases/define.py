@@ -61,6 +61,7 @@ def rasp_case(
             reference=reference,
             draw=draw,
             suites=tuple(suites),
+            compiled=True,
         )
         return case
 

@@ -1,0 +1,79 @@
+"""Circuit discovery on transformers whose true circuit is known.
+
+Everything public is here, loaded on first use: importing this package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interpbench.case import Case
+    from interpbench.errors import InterpbenchError, MissingExtra, UsageError
+    from interpbench.evaluate import judge
+    from interpbench.graph import Circuit, EdgeScores, Graph
+    from interpbench.hookspecs import hookimpl
+    from interpbench.plugins import load_case
+    from interpbench.problem import Discovery, Problem, Technique
+    from interpbench.runner import Result, run
+    from interpbench.subjects import Subject, load_subject, save_subject
+    from interpbench.trainers import Trained, Trainer
+    from interpbench.transformer import Config, Transformer
+
+_HOME = {
+    "case": ("Case",),
+    "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
+    "evaluate": ("judge",),
+    "graph": ("Circuit", "EdgeScores", "Graph"),
+    "hookspecs": ("hookimpl",),
+    "plugins": ("load_case",),
+    "problem": ("Discovery", "Problem", "Technique"),
+    "runner": ("Result", "run"),
+    "subjects": ("Subject", "load_subject", "save_subject"),
+    "trainers": ("Trained", "Trainer"),
+    "transformer": ("Config", "Transformer"),
+}
+_MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Case",
+    "Circuit",
+    "Config",
+    "Discovery",
+    "EdgeScores",
+    "Graph",
+    "InterpbenchError",
+    "MissingExtra",
+    "Problem",
+    "Result",
+    "Subject",
+    "Technique",
+    "Trained",
+    "Trainer",
+    "Transformer",
+    "UsageError",
+    "__version__",
+    "hookimpl",
+    "judge",
+    "load_case",
+    "load_subject",
+    "run",
+    "save_subject",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("interpbench")
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,46 @@
+"""All that a plugin can add. A plugin is a module named by an entry point of the group `interpbench`:
+
+    [project.entry-points.interpbench]
+    mine = "interpbench_mine"
+
+and in `interpbench_mine/__init__.py`
+
+    from interpbench import hookimpl
+
+    @hookimpl
+    def interpbench_techniques():
+        return [Mine()]
+
+Import what is heavy (torch) inside `discover` or `train`: every plugin is imported by every command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from interpbench.case import Case
+    from interpbench.problem import Technique
+    from interpbench.trainers import Trainer
+
+GROUP = "interpbench"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def interpbench_cases() -> Iterable[Case]:  # type: ignore[empty-body]
+    """Tasks with a known algorithm."""
+
+
+@hookspec
+def interpbench_trainers() -> Iterable[Trainer]:  # type: ignore[empty-body]
+    """Ways to make a subject for a case."""
+
+
+@hookspec
+def interpbench_techniques() -> Iterable[Technique]:  # type: ignore[empty-body]
+    """Ways to find a circuit in a transformer."""

@@ -1,0 +1,194 @@
+"""Find plugins, keep the broken ones apart, look things up by name.
+
+Each plugin is imported and asked in a manager of its own, so that one that fails takes nothing else down; it becomes
+a row with its error. Core's own cases and trainers come first, through the same hooks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from interpbench import hookspecs
+from interpbench.case import Case
+from interpbench.errors import UsageError
+from interpbench.graph import unknown
+
+if TYPE_CHECKING:
+    from interpbench.problem import Technique
+    from interpbench.trainers import Trainer
+
+CORE = ("interpbench.cases", "interpbench.trainers")
+RESTRICT = "INTERPBENCH_PLUGINS"
+"""Environment variable: names of the plugins to load, with commas between; empty loads none but core's own."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One row of `interpbench plugins`: what a plugin provides, or why it provides nothing."""
+
+    name: str
+    distribution: str
+    version: str
+    cases: tuple[str, ...] = ()
+    trainers: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that plugins provide, by name."""
+
+    cases: Mapping[str, Case] = field(default_factory=dict)
+    trainers: Mapping[str, Trainer] = field(default_factory=dict)
+    techniques: Mapping[str, Technique] = field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
+
+    def case(self, name: str) -> Case:
+        """The case of that name. Raises UsageError, with the nearest name, if there is none."""
+        return self._get("case", self.cases, name)
+
+    def trainer(self, name: str) -> Trainer:
+        """The trainer of that name. Raises UsageError, with the nearest name, if there is none."""
+        return self._get("trainer", self.trainers, name)
+
+    def technique(self, name: str) -> Technique:
+        """The technique of that name. Raises UsageError, with the nearest name, if there is none."""
+        return self._get("technique", self.techniques, name)
+
+    def suites(self) -> dict[str, list[str]]:
+        """Names of the cases of every suite."""
+        names = dict.fromkeys(suite for case in self.cases.values() for suite in case.suites)
+        return {suite: [case.name for case in self.cases.values() if suite in case.suites] for suite in names}
+
+    def suite(self, name: str) -> list[Case]:
+        """The cases of a suite. Raises UsageError, with the nearest name, if there is none of that name."""
+        return [self.cases[case] for case in self._get("suite", self.suites(), name)]
+
+    def _get(self, kind: str, known: Mapping[str, Any], name: str) -> Any:
+        if name in known:
+            return known[name]
+        message = unknown(kind, name, known)
+        if "did you mean" not in message:
+            message += f"; there are: {', '.join(known)}" if known else "; none is installed"
+        broken = [plugin.name for plugin in self.plugins if plugin.error]
+        raise UsageError(message + (f" (broken: {', '.join(broken)}; see `interpbench plugins`)" if broken else ""))
+
+
+def load_case(name: str) -> Case:
+    """The case of that name. Raises UsageError, with the nearest name, if there is none."""
+    return load().case(name)
+
+
+def load() -> Registry:
+    """Ask core and every installed plugin for what they provide. Never raises for a plugin's fault."""
+    found: dict[str, dict[str, tuple[Any, str]]] = {"cases": {}, "trainers": {}, "techniques": {}}
+    rows = []
+    for name, distribution, version, importer in _sources():
+        try:
+            provided = _ask(importer())
+            for kind, things in provided.items():
+                for thing in things:
+                    _, owner = found[kind].get(thing, (None, None))
+                    if owner is not None:
+                        raise ValueError(f"{kind[:-1]} '{thing}' is also provided by {owner}, which keeps the name")
+        except Exception as error:  # whatever a plugin raises is its own row, not our end
+            rows.append(Plugin(name, distribution, version, error=_one_line(error)))
+            continue
+        for kind, things in provided.items():
+            found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
+        rows.append(Plugin(name, distribution, version, **{kind: tuple(things) for kind, things in provided.items()}))
+    by_name = {
+        kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()
+    }
+    return Registry(plugins=tuple(rows), **by_name)
+
+
+def _sources() -> Iterable[tuple[str, str, str, Callable[[], ModuleType]]]:
+    """Name, distribution, version and importer of every plugin: core's, then the installed ones by name."""
+    version = metadata.version("interpbench")
+    for module in CORE:
+        yield module.rpartition(".")[2], "interpbench", version, lambda module=module: importlib.import_module(module)
+    restrict = os.environ.get(RESTRICT)
+    wanted = None if restrict is None else {name.strip() for name in restrict.split(",")} - {""}
+    points = sorted(metadata.entry_points(group=hookspecs.GROUP), key=lambda point: (point.name, point.value))
+    for point in points:
+        if wanted is None or point.name in wanted:
+            dist = point.dist
+            yield point.name, dist.name if dist else "?", dist.version if dist else "?", point.load
+    for name in sorted((wanted or set()) - {point.name for point in points}):
+        yield name, "?", "?", lambda name=name: _not_installed(name, [point.name for point in points])
+
+
+def _not_installed(name: str, known: list[str]) -> ModuleType:
+    raise LookupError(f"{RESTRICT}: {unknown('plugin', name, known)}")
+
+
+def _ask(module: ModuleType) -> dict[str, dict[str, Any]]:
+    """What a plugin provides, by kind and name. Raises whatever is wrong with it."""
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module)
+    hooks = sorted(name for name in vars(hookspecs) if name.startswith("interpbench_"))
+    for name in vars(module):
+        if name.startswith("interpbench_") and callable(getattr(module, name)) and name not in hooks:
+            raise ValueError(f"{unknown('hook', name, hooks)}; there are: {', '.join(hooks)}")
+    manager.check_pending()
+    if not manager.get_hookcallers(module):
+        raise ValueError(f"{module.__name__} has no function marked @interpbench.hookimpl; hooks: {', '.join(hooks)}")
+    return {
+        "cases": _named(manager.hook.interpbench_cases(), _check_case),
+        "trainers": _named(manager.hook.interpbench_trainers(), _check_trainer),
+        "techniques": _named(manager.hook.interpbench_techniques(), _check_technique),
+    }
+
+
+def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for thing in (thing for answer in answers for thing in answer):
+        check(thing)
+        if thing.name in named:
+            raise ValueError(f"{thing.name!r} is provided twice")
+        named[thing.name] = thing
+    return named
+
+
+def _check_case(thing: Any) -> None:
+    if not isinstance(thing, Case):
+        raise TypeError(f"{thing!r} is not an interpbench.Case")
+
+
+def _check_trainer(thing: Any) -> None:
+    _check_worker(thing, "train")
+
+
+def _check_technique(thing: Any) -> None:
+    _check_worker(thing, "discover")
+
+
+def _check_worker(thing: Any, method: str) -> None:
+    if not isinstance(getattr(thing, "name", None), str):
+        raise TypeError(f"{thing!r} has no `name`")
+    if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
+        raise TypeError(f"{thing.name}: `Config` is not a dataclass")
+    if not callable(getattr(thing, method, None)):
+        raise TypeError(f"{thing.name}: has no method `{method}`")
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _natural(name: str) -> tuple[bool, int, str]:
+    """Numbers by value, then words."""
+    return not name.isdigit(), int(name) if name.isdigit() else 0, name

@@ -1,0 +1,231 @@
+"""Subjects: trained transformers whose true circuit is known. Save them, find them, load them.
+
+A subject on disk is a folder of three files: `weights.safetensors` (TransformerLens's names; the model's `Config` in
+the metadata), `circuit.json` (its true circuit) and `card.json` (how it was made and what was measured on it). The
+bundled ones lie in `zoo/<case>/<kind>/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interpbench import plugins
+from interpbench.case import Case, Token
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.graph import Circuit, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from interpbench.transformer import Transformer
+
+CARD_SCHEMA = 1
+ZOO = Path(__file__).parent / "zoo"
+WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
+COMPILED = "tracr"
+"""The model that is a case's compiled reference itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A transformer that solves a case, and its true circuit at `edges` granularity.
+
+    `kind` is the name it was asked for by (`siit`, `tracr`, ...; `custom` for a folder), `classes` what the logits
+    stand for (None: the output is a number), `card` plain JSON: how it was made and what was measured on it.
+    """
+
+    case: Case
+    kind: str
+    model: Transformer
+    circuit: Circuit
+    classes: tuple[Any, ...] | None
+    card: dict[str, Any]
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Hash of names, shapes and float32 values of the weights; 16 hexadecimal digits."""
+        return weights_hash(self.model)
+
+    def predict(self, inputs: Sequence[Sequence[Token]]) -> list[list[Any]]:
+        """Decoded answers, one list an input and one value a token, in the form of `Case.expected`.
+
+        Inputs may differ in length. Raises ValueError for tokens outside the vocabulary or an input too long or empty.
+        """
+        import torch
+
+        answers: list[list[Any]] = [[] for _ in inputs]
+        for length in sorted({len(tokens) for tokens in inputs}):
+            rows = [i for i, tokens in enumerate(inputs) if len(tokens) == length]
+            tokens = torch.from_numpy(self.case.encode([inputs[i] for i in rows]))
+            with torch.no_grad():
+                logits = self.model(tokens.to(self.model.device))[:, 1:]
+            for i, row in zip(rows, self._decode(logits), strict=True):
+                answers[i] = row if self.case.scored == "all" else [None] * (length - 1) + row[-1:]
+        return answers
+
+    def _decode(self, logits: Tensor) -> list[list[Any]]:
+        if self.classes is None:
+            return logits[..., 0].tolist()
+        classes = self.classes
+        return [[classes[i] for i in row] for row in logits.argmax(-1).tolist()]
+
+
+def weights_hash(model: Transformer) -> str:
+    """Hash of names, shapes and float32 values of the weights; 16 hexadecimal digits."""
+    sha = hashlib.sha256()
+    for name, weight in sorted(model.weights.items()):
+        sha.update(f"{name}{tuple(weight.shape)}".encode())
+        sha.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def models(case: Case) -> list[str]:
+    """Names that `load_subject` knows for a case: the bundled kinds, and the compiled reference if it has one."""
+    bundled = sorted(path.parent.name for path in (ZOO / case.name).glob(f"*/{WEIGHTS}"))
+    return sorted(bundled, key=lambda kind: kind != "siit") + ([COMPILED] if case.compiled else [])
+
+
+def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
+    """The subject `model` of a case: a bundled kind, `tracr` for the compiled reference, or a folder.
+
+    For a folder the case may be None: its card names it. Raises UsageError for a model that does not exist or does
+    not belong to the case, InterpbenchError for a damaged folder, MissingExtra where the reference cannot be compiled.
+    """
+    if isinstance(case, str):
+        case = plugins.load_case(case)
+    if case is not None and str(model) in models(case):
+        return _compiled(case) if str(model) == COMPILED else _read(ZOO / case.name / str(model), case, str(model))
+    folder = Path(model)
+    if not folder.is_dir():
+        raise UsageError(_missing(case, str(model)))
+    return _read(folder, case, "custom")
+
+
+def _missing(case: Case | None, model: str) -> str:
+    if case is None:
+        return f"no folder {model}"
+    known = models(case)
+    there = f"there are: {', '.join(known)}" if known else "none is bundled"
+    if model in plugins.load().trainers:
+        make = f"interpbench train {model} --case {case.name} --out FOLDER"
+        return f"case {case.name} has no bundled subject '{model}' ({there}); `{make}` makes one for --model FOLDER"
+    return f"case {case.name}: {unknown('model or folder', model, known)}; {there}"
+
+
+def _compiled(case: Case) -> Subject:
+    reference: Any = case.reference()
+    card = {"schema": CARD_SCHEMA, "case": case.name, "kind": COMPILED, "program_digest": reference.digest}
+    card |= {"classes": reference.classes, "weights_hash": weights_hash(reference.model)}
+    return Subject(case, COMPILED, reference.model, reference.true_circuit, reference.classes, card)
+
+
+def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> Path:
+    """Write a subject to a new folder, which appears whole or not at all.
+
+    The card gets the weights' hash and what else the files need to agree. Raises UsageError if the folder exists,
+    unless `force` replaces it.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    if folder.exists() and not force:
+        raise UsageError(f"{folder} exists; --force replaces it")
+    card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
+    card |= {"classes": subject.classes, "weights_hash": subject.weights_hash}
+    weights = {name: weight.detach().cpu().float().contiguous() for name, weight in subject.model.weights.items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        save_file(weights, new / WEIGHTS, metadata={"config": json.dumps(asdict(subject.model.config))})
+        (new / CIRCUIT).write_text(json.dumps(subject.circuit.to_json(), indent=1) + "\n")
+        (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+        if folder.is_dir():
+            folder.rename(old)
+        elif folder.exists():
+            folder.unlink()
+        new.rename(folder)
+    return folder
+
+
+def _read(folder: Path, case: Case | None, kind: str) -> Subject:
+    """Read and check a folder. Every damage is an InterpbenchError that names the file."""
+    card = _json(folder / CARD)
+    try:
+        schema, name, classes, stated = (card[key] for key in ("schema", "case", "classes", "weights_hash"))
+    except (KeyError, TypeError):
+        raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
+    if schema != CARD_SCHEMA:
+        raise InterpbenchError(f"{folder / CARD}: schema {schema!r}, this version reads {CARD_SCHEMA}")
+    if case is not None and case.name != name:
+        raise UsageError(f"{folder} is a subject of case {name}, not of case {case.name}")
+    case = case or plugins.load_case(name)
+    model = _read_weights(folder / WEIGHTS)
+    if weights_hash(model) != stated:
+        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {stated})")
+    try:
+        circuit = Circuit.from_json(_json(folder / CIRCUIT))
+    except ValueError as error:
+        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
+    subject = Subject(case, kind, model, circuit, None if classes is None else tuple(classes), card)
+    _check_fit(subject, folder)
+    return subject
+
+
+def _check_fit(subject: Subject, folder: Path) -> None:
+    """Raise InterpbenchError unless model, circuit, classes and case belong together."""
+    case, config = subject.case, subject.model.config
+    classes = 1 if subject.classes is None else len(subject.classes)
+    wrong = {
+        f"a circuit of {subject.circuit.graph}, but a model of {config.graph}": subject.circuit.graph != config.graph,
+        f"a circuit at {subject.circuit.granularity!r}, expected 'edges'": subject.circuit.granularity != "edges",
+        f"{config.d_vocab} tokens; the case has {len(case.tokens)}": config.d_vocab != len(case.tokens),
+        f"{config.n_ctx} positions; the case needs {case.n_ctx}": config.n_ctx < case.n_ctx,
+        f"{config.d_vocab_out} outputs; the card names {classes}": config.d_vocab_out != classes,
+        f"classes do not fit {case.output} output": (subject.classes is None) != (case.output == "numerical"),
+    }
+    for what, holds in wrong.items():
+        if holds:
+            raise InterpbenchError(f"{folder}: {what}")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InterpbenchError(f"{path}: unreadable: {_first_line(error)}") from None
+
+
+def _read_weights(path: Path) -> Transformer:
+    """The model of a safetensors file; its weights are float32 and finite."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from interpbench.transformer import Config, Transformer
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = Config(**json.loads((file.metadata() or {})["config"]))
+            model = Transformer(config, {name: file.get_tensor(name) for name in file.keys()})
+    except KeyError:
+        raise InterpbenchError(f"{path}: no model configuration in the metadata") from None
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise InterpbenchError(f"{path}: unreadable: {_first_line(error)}") from None
+    for name, weight in model.weights.items():
+        if weight.dtype != torch.float32:
+            raise InterpbenchError(f"{path}: weight {name} is {weight.dtype}, expected float32")
+        if not bool(torch.isfinite(weight).all()):
+            raise InterpbenchError(f"{path}: weight {name} holds NaN or infinity")
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
