@@ -79,6 +79,8 @@ class RaspReference:
         out = torch.empty(*tokens.shape, self.model.config.d_vocab_out)
         for v, name in enumerate([*self.components, None]):
             rows = torch.nonzero(variable == (v if name else -1)).flatten()
+            if not len(rows):
+                continue
             if name is None:
                 out[rows] = self.model(tokens[rows])
             else:

@@ -1,0 +1,256 @@
+"""The certificate of a subject: whether its true circuit is true, on nodes and on single edges.
+
+Everything here is an accuracy under some mask: of the subject's answers at scored positions, the share equal to what
+the reference answers (numbers: closer than `ATOL`). What is replaced takes its value from an independent input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interpbench.case import ATOL, Case, Reference
+from interpbench.graph import Circuit, Graph
+from interpbench.transformer import Transformer
+
+THRESHOLD = 0.99
+"""What every accuracy of a certified subject reaches."""
+
+ROWS = 20_000
+SCREEN_BUDGET = 200_000
+REMEASURED, REMEASURE_ROWS = 5, 5_000
+_ROWS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs `[row, position]`, independent sources for what is replaced, and where answers count."""
+
+    clean: Int[Tensor, "row position"]
+    source: Int[Tensor, "row position"]
+    scored: Bool[Tensor, "row position"]
+    exhaustive: bool = False
+
+    def head(self, n: int) -> Data:
+        """The first `n` rows."""
+        return Data(self.clean[:n], self.source[:n], self.scored[:n])
+
+
+def fresh_data(case: Case, rows: int, seed: int) -> Data:
+    """Every input if there are at most `rows`, repeated up to `rows` pairs, else random ones; sources independent."""
+    rng = np.random.default_rng([seed, 20240714])
+    every = case.all_inputs(rows)
+    clean = case.inputs(rows, rng) if every is None else np.tile(every, (-(-rows // len(every)), 1))
+    source = case.inputs(len(clean), rng)
+    scored = torch.tensor(scored_positions(case, clean))
+    return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
+
+
+def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
+    """Where answers count: all positions but BOS, or the last one; bool `[row, position]`."""
+    scored = np.zeros(tokens.shape, dtype=bool)
+    scored[:, 1 if case.scored == "all" else -1 :] = True
+    return scored
+
+
+def correct(logits: Tensor, target: Tensor) -> Tensor:
+    """Where answers agree; `[*, row, position]` from two `[*, row, position, class]` (one class: a number)."""
+    if logits.shape[-1] == 1:
+        return (logits - target).squeeze(-1).abs() < ATOL
+    return logits.argmax(-1) == target.argmax(-1)
+
+
+@torch.no_grad()
+def agreement(
+    model: Transformer, data: Data, masks: Float[Tensor, "circuit edge"], target: Float[Tensor, "row position class"]
+) -> Float[Tensor, " circuit"]:
+    """Share of scored positions on which the subject under each mask answers as `target`."""
+    hits = torch.zeros(len(masks))
+    for rows in torch.arange(len(data.clean)).split(_ROWS_AT_ONCE):
+        other = model.writers(data.source[rows])
+        scored = data.scored[rows]
+        for circuits in torch.arange(len(masks)).split(max(1, _ROWS_AT_ONCE // len(rows))):
+            right = correct(model(data.clean[rows], masks[circuits], other), target[rows])
+            hits[circuits] += (right & scored).sum((-1, -2))
+    return hits / data.scored.sum()
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks that a certificate asks about, as float32 `[*, edge]`."""
+
+    graph: Graph
+    variables: Mapping[str, Tensor]
+    silent: Mapping[str, Tensor]
+    outside_heads: Tensor
+    outside_edges: Tensor
+
+    @property
+    def all_silent(self) -> Tensor:
+        """Every silent node replaced at once."""
+        return torch.stack([torch.zeros(self.graph.n_edges), *self.silent.values()]).amax(0)
+
+
+def masks_of(reference: Reference, circuit: Circuit) -> Masks:
+    """Masks for a subject's true circuit and the reference's variables."""
+    graph = circuit.graph
+
+    def columns(nodes: Iterable[str]) -> Tensor:
+        mask = torch.zeros(graph.n_edges)
+        for node in nodes:
+            mask[graph.edges_from(node)] = 1
+        return mask
+
+    return Masks(
+        graph=graph,
+        variables={name: columns(nodes) for name, nodes in reference.variables.items()},
+        silent={node: columns([node]) for node in graph.nodes if node not in circuit.nodes},
+        outside_heads=torch.tensor(1 - circuit.heads().mask()),
+        outside_edges=torch.tensor(1 - circuit.mask()),
+    )
+
+
+def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) -> dict[str, Any]:
+    """What early stopping looks at: accuracy, IIA, strictness on nodes and on all outside edges at once."""
+    answer = reference.outputs(data.clean)
+    fixed = [torch.zeros(masks.graph.n_edges), masks.all_silent, masks.outside_heads, masks.outside_edges]
+    shares = agreement(model, data, torch.stack([*fixed, *masks.silent.values()]), answer).tolist()
+    strict = dict(zip(masks.silent, shares[len(fixed) :], strict=True))
+    iia, iia_changed, iia_circuit = {}, {}, {}
+    for i, (name, mask) in enumerate(masks.variables.items()):
+        target = reference.outputs(data.clean, data.source, torch.full(data.clean.shape[:1], i))
+        both = torch.stack([mask, torch.maximum(mask, masks.outside_edges)])
+        iia[name], iia_circuit[name] = agreement(model, data, both, target).tolist()
+        changed = data.scored & ~correct(target, answer)
+        where = Data(data.clean, data.source, changed)
+        iia_changed[name] = agreement(model, where, mask[None], target).item() if changed.any() else None
+    return {
+        "accuracy": shares[0],
+        "iia": iia,
+        "iia_min": min(iia.values()),
+        "iia_changed": iia_changed,
+        "iia_circuit_only": iia_circuit,
+        "strict": strict,
+        "strict_min": min(strict.values(), default=1.0),
+        "strict_all": shares[1],
+        "edges_heads": shares[2],
+        "edges": shares[3],
+    }
+
+
+def worst_single(
+    model: Transformer, data: Data, answer: Tensor, masks: Mapping[str, Tensor]
+) -> dict[str, float | str | int | None]:
+    """The lowest accuracy when one outside edge alone is replaced.
+
+    All edges are screened on some rows; the worst few are measured again on more, and the lowest of those is given.
+    """
+    if not masks:
+        return {"edge": None, "accuracy": 1.0, "edges": 0, "rows_screened": 0, "rows": 0}
+    names, stacked = list(masks), torch.stack(list(masks.values()))
+    screen = min(len(data.clean), max(200, SCREEN_BUDGET // len(names)))
+    rough = agreement(model, data.head(screen), stacked, answer[:screen])
+    again = rough.argsort()[:REMEASURED]
+    rows = min(len(data.clean), REMEASURE_ROWS)
+    shares = agreement(model, data.head(rows), stacked[again], answer[:rows])
+    lowest = int(shares.argmin())
+    return {
+        "edge": names[int(again[lowest])],
+        "accuracy": float(shares[lowest]),
+        "edges": len(names),
+        "rows_screened": screen,
+        "rows": rows,
+    }
+
+
+def single_edges(circuit: Circuit) -> dict[str, dict[str, Tensor]]:
+    """Masks that cut one edge outside the true circuit, at `heads` (q, k, v together) and at `edges` granularity."""
+    graph = circuit.graph
+    inside = circuit.mask() > 0
+    fine = {graph.edges[i]: torch.eye(graph.n_edges)[i] for i in np.flatnonzero(~inside)}
+    coarse = {}
+    for name in graph.universe("heads"):
+        if name not in circuit.heads().edges:
+            coarse[name] = torch.tensor(Circuit(graph, frozenset([name]), "heads").mask())
+    return {"heads": coarse, "edges": fine}
+
+
+@torch.no_grad()
+def necessity(model: Transformer, data: Data, reference: Reference, circuit: Circuit) -> dict[str, float | None]:
+    """For every true edge: of positions where x and x' have different answers, the share where cutting it alone
+    changes the subject's answer; None if there are none."""
+    answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
+    changed = data.scored & ~correct(answer, source_answer)
+    edges = circuit.to_json()["edges"]
+    if not changed.any():
+        return dict.fromkeys(edges)
+    masks = torch.stack([torch.tensor(circuit.graph.mask([edge])) for edge in edges])
+    kept = agreement(model, Data(data.clean, data.source, changed), masks, model(data.clean))
+    return {edge: 1 - share for edge, share in zip(edges, kept.tolist(), strict=True)}
+
+
+@torch.no_grad()
+def liveliness(model: Transformer, data: Data, circuit: Circuit) -> dict[str, Any]:
+    """How much silent nodes vary over inputs, relative to the median node of the circuit.
+
+    Per silent node the standard deviation over rows (root mean square over features and positions), and the share of
+    silent nodes above .01: silent is not dead.
+    """
+    deviation = model.writers(data.head(2000).clean).std(-1).square().mean((-1, -2)).sqrt()[2:]
+    of_node = dict(zip(model.graph.nodes, deviation.tolist(), strict=True))
+    median = float(np.median([of_node[node] for node in circuit.nodes]))
+    relative = {node: of_node[node] / median for node in model.graph.nodes if node not in circuit.nodes}
+    alive = float(np.mean([value > 0.01 for value in relative.values()])) if relative else None
+    return {"relative_deviation": relative, "share_alive": alive}
+
+
+def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 500) -> float:
+    """Share of scored positions on which the reference answers as the program does, on some rows."""
+    some = data.head(rows)
+    outputs = reference.outputs(some.clean)
+    hits = total = 0
+    for tokens, out in zip(case.decode(some.clean.numpy()), outputs, strict=True):
+        for value, logits in zip(case.program(tokens), out[1:], strict=True):
+            if value is not None:
+                total += 1
+                told = reference.classes[int(logits.argmax())] if reference.classes else float(logits)
+                hits += told == value if reference.classes else abs(told - value) < ATOL
+    return hits / total
+
+
+def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
+    """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity).
+
+    The result is plain data; undefined shares are None. `certified` asks accuracy, every IIA, every silent node and
+    edge strictness at `heads` (all outside edges at once and the worst alone) to reach `THRESHOLD`;
+    `certified_edges` asks the same at `edges`.
+    """
+    reference = case.reference()
+    data = fresh_data(case, rows, seed)
+    masks = masks_of(reference, circuit)
+    answer = reference.outputs(data.clean)
+    few = data.head(REMEASURE_ROWS)
+    numbers = measure(model, data, reference, masks)
+    worst = {k: worst_single(model, data, answer, edges) for k, edges in single_edges(circuit).items()}
+    nodes = min(numbers["accuracy"], numbers["iia_min"], numbers["strict_min"])
+    certified = min(nodes, numbers["edges_heads"], worst["heads"]["accuracy"]) >= THRESHOLD
+    fine = min(numbers["edges"], worst["edges"]["accuracy"]) >= THRESHOLD
+    return {
+        "certified": certified,
+        "certified_edges": certified and fine,
+        "threshold": THRESHOLD,
+        "seed": seed,
+        "rows": len(data.clean),
+        "exhaustive": data.exhaustive,
+        **numbers,
+        "worst_edge": worst,
+        "necessity": necessity(model, few, reference, circuit),
+        "liveliness": liveliness(model, data, circuit),
+        "reference_equals_program": program_agreement(case, reference, data),
+    }
