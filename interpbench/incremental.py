@@ -1,0 +1,236 @@
+"""The loss of a model under cuts that are made one by one, from the output back: what greedy pruning spends its time on.
+
+Readers are visited from the output to the input. Then everything upstream of the reader whose edge is cut still has
+its clean value, so that the cut adds a known vector, `other_w - clean_w`, to that reader's input; the node is
+computed again, and after it only those nodes that its change reaches over kept edges and that still reach the output.
+Each reader's input (for a head its projection, which is smaller) and each writer's output are kept for that.
+
+The last layer is computed at the scored positions only, where nothing else of it is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from interpbench.transformer import attend, mlp, project, unembed
+
+if TYPE_CHECKING:
+    from interpbench.problem import Loss, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What a cut would change: the loss, inputs and projections by reader, outputs by writer."""
+
+    loss: float
+    inputs: dict[int, Tensor]
+    projections: dict[int, Tensor]
+    outputs: dict[int, Tensor]
+
+
+class Incremental:
+    """A problem's model under a growing set of cut edges.
+
+    `loss` is the current loss and `cut` the current set, bool `[edge]`. Start it with any set; from then on edges must
+    be cut reader by reader from the output back (the order within a layer's heads is free). A reader or writer is
+    *alive* if a path of kept edges leads from it to the logits. Memory: about twice the activations of all rows.
+    """
+
+    @torch.no_grad()
+    def __init__(self, problem: Problem, kind: Loss, cut: Bool[np.ndarray, " edge"] | None = None) -> None:
+        self.problem, self.kind = problem, kind
+        self.model, self.graph = problem.model, problem.graph
+        self.config = config = self.model.config
+        self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()
+        self._kept = np.zeros((len(self.graph.readers), len(self.graph.writers)), dtype=np.float32)
+        self._kept[self.graph.edge_reader, self.graph.edge_writer] = ~self.cut
+        self._find_live()
+
+        scored = problem.scored.any(0).nonzero().squeeze(-1)
+        last = problem.clean.shape[1] - 1
+        # A causal query may be taken out of its row only at the last position, where it sees every key.
+        alone = config.attention_dir == "bidirectional" or scored.tolist() == [last]
+        self._positions = scored if alone else torch.arange(last + 1, device=scored.device)
+        self._where = problem.scored[:, self._positions].flatten().nonzero().squeeze(-1)
+
+        outputs = self.model.writers(problem.clean).unbind(0)
+        self._streams = self._clean_streams(outputs)
+        last_layer = len(outputs) - config.n_heads - 1
+        self._outputs = [out if w < last_layer else self._narrow(out) for w, out in enumerate(outputs)]
+        self._inputs: dict[int, Tensor] = {}
+        self._projections: dict[int, Tensor] = {}
+        self._weights = [self._head_weights(layer) for layer in range(config.n_layers)]
+        self.loss = problem.loss(problem.full, kind).item()
+        readers = [r for r in range(len(self.graph.readers)) if self._live_readers[r] and self._cut_into(r).size]
+        if readers:
+            self._accept(self._follow({r: self._input(r) + self._delta(r, self._cut_into(r)) for r in readers}))
+
+    def alive(self, edge: int) -> bool:
+        """Whether the edge's reader can still reach the output; cutting it has no effect otherwise."""
+        return bool(self._live_readers[self.graph.edge_reader[edge]])
+
+    @torch.no_grad()
+    def attempt(self, edge: int) -> Attempt:
+        """What cutting one more edge would do."""
+        reader, writer = int(self.graph.edge_reader[edge]), int(self.graph.edge_writer[edge])
+        if not self._live_readers[reader]:
+            return Attempt(self.loss, {}, {}, {})
+        return self._follow({reader: self._input(reader) + self._delta(reader, np.array([writer]))})
+
+    def accept(self, edge: int, attempt: Attempt) -> None:
+        """Cut the edge, given what it does."""
+        self.cut[edge] = True
+        self._kept[self.graph.edge_reader[edge], self.graph.edge_writer[edge]] = 0
+        self._find_live()
+        self._accept(attempt)
+
+    def _accept(self, attempt: Attempt) -> None:
+        self.loss = attempt.loss
+        self._inputs.update(attempt.inputs)
+        self._projections.update(attempt.projections)
+        for writer, output in attempt.outputs.items():
+            self._outputs[writer] = output
+        for reader in [r for r in self._inputs if not self._live_readers[r]]:
+            del self._inputs[reader]
+            self._projections.pop(reader, None)
+
+    def _find_live(self) -> None:
+        """Which writers and readers have a path of kept edges to the logits."""
+        per_layer = 3 * self.config.n_heads + 1
+        writers = self._kept[-1] > 0
+        readers = np.ones(len(self.graph.readers), dtype=bool)
+        for reader in range(len(readers) - 2, -1, -1):
+            layer, place = divmod(reader, per_layer)
+            readers[reader] = writers[2 + layer * (self.config.n_heads + 1) + place // 3]
+            if readers[reader]:
+                writers = writers | (self._kept[reader] > 0)
+        self._live_readers = readers
+
+    def _cut_into(self, reader: int) -> np.ndarray:
+        """Writers whose edges into a reader are cut."""
+        return np.flatnonzero(self.cut[self.graph.starts[reader] : self.graph.starts[reader + 1]])
+
+    def _clean_streams(self, outputs: tuple[Tensor, ...]) -> list[Tensor]:
+        """The residual stream that each site (attention, MLP, ..., logits) reads in the clean run."""
+        streams, heads = [], self.config.n_heads
+        stream = outputs[0] + outputs[1]
+        for layer in range(self.config.n_layers):
+            first = self.graph.writers_before_attention(layer)
+            streams.append(stream)
+            stream = stream + sum(outputs[first : first + heads])
+            stream = stream + self.model.weights[f"blocks.{layer}.attn.b_O"][:, None, None]
+            streams.append(stream)
+            stream = stream + outputs[first + heads]
+        return [*streams, stream]
+
+    def _head_weights(self, layer: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        """Weight `[reader, d_head, d_model]`, bias `[reader, d_head]` and norm of a layer's q, k, v."""
+        w, block = self.model.weights, f"blocks.{layer}."
+        scale = {"Q": self.config.attn_scale, "K": 1.0, "V": 1.0}
+        weight = torch.stack([w[f"{block}attn.W_{x}"].mT / scale[x] for x in "QKV"], 1).flatten(0, 1)
+        bias = torch.stack([w[f"{block}attn.b_{x}"] / scale[x] for x in "QKV"], 1).flatten(0, 1)
+        norm = (w[f"{block}ln1.w"], w[f"{block}ln1.b"]) if f"{block}ln1.w" in w else None
+        return weight, bias, norm
+
+    def _is_narrow(self, reader: int) -> bool:
+        """Whether only scored positions of this reader matter: q of the last layer, its MLP, the logits."""
+        place = reader - (self.config.n_layers - 1) * (3 * self.config.n_heads + 1)
+        return place >= 3 * self.config.n_heads or (place >= 0 and place % 3 == 0)
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        """The last layer's positions of `[feature, position, row]`."""
+        return x if x.shape[-2] == len(self._positions) else x.index_select(-2, self._positions)
+
+    def _fit(self, reader: int, x: Tensor) -> Tensor:
+        return self._narrow(x) if self._is_narrow(reader) else x
+
+    def _input(self, reader: int) -> Tensor:
+        """Current input `[feature, position, row]`."""
+        if reader in self._inputs:
+            return self._inputs[reader]
+        layer, place = divmod(reader, 3 * self.config.n_heads + 1)
+        return self._fit(reader, self._streams[2 * layer + (place == 3 * self.config.n_heads)])
+
+    def _delta(self, reader: int, writers: np.ndarray) -> Tensor:
+        """What cutting the edges from these (still clean) writers adds to the reader's input."""
+        deltas = [
+            self._fit(reader, self.problem.other[w]) - self._fit(reader, self._outputs[w]) for w in writers.tolist()
+        ]
+        return sum(deltas[1:], deltas[0])
+
+    def _follow(self, inputs: dict[int, Tensor]) -> Attempt:
+        """Carry changed inputs through to the loss."""
+        heads, per_layer = self.config.n_heads, 3 * self.config.n_heads + 1
+        done = Attempt(self.loss, dict(inputs), {}, {})
+        differences: dict[int, Tensor] = {}
+        for layer in range(min(inputs) // per_layer, self.config.n_layers):
+            first, node = layer * per_layer, self.graph.writers_before_attention(layer)
+            changed = self._receive(range(first, first + 3 * heads), done.inputs, differences)
+            if changed:
+                self._project(layer, changed, done)
+                for head, out in self._attend(layer, sorted({(r - first) // 3 for r in changed}), done).items():
+                    done.outputs[node + head] = out
+                    differences[node + head] = out - self._outputs[node + head]
+            if self._receive(range(first + 3 * heads, first + per_layer), done.inputs, differences):
+                out = mlp(self.config, self._block(layer), done.inputs[first + 3 * heads])
+                done.outputs[node + heads] = out
+                differences[node + heads] = out - self._outputs[node + heads]
+        logits = len(self.graph.readers) - 1
+        if not self._receive(range(logits, logits + 1), done.inputs, differences):
+            return done
+        out = unembed(self.config, self.model.weights, done.inputs[logits])
+        loss = self.problem.loss_at_scored(out.flatten(0, 1).index_select(0, self._where), self.kind)
+        return Attempt(loss.item(), done.inputs, done.projections, done.outputs)
+
+    def _receive(self, readers: range, inputs: dict[int, Tensor], differences: dict[int, Tensor]) -> list[int]:
+        """Add to the inputs of live readers what changed in the writers they keep; return the readers that changed."""
+        writers = list(differences)
+        changed = [r for r in readers if r in inputs]
+        if writers:
+            reached = [r for r in readers if self._live_readers[r] and self._kept[r, writers].any()]
+            for narrow in (False, True):
+                some = [r for r in reached if self._is_narrow(r) == narrow]
+                if some:
+                    parts = [self._narrow(d) if narrow else d for d in differences.values()]
+                    kept = torch.from_numpy(self._kept[np.ix_(some, writers)]).to(parts[0])
+                    added = (kept @ torch.stack(parts).flatten(1)).unflatten(1, parts[0].shape)
+                    for reader, more in zip(some, added, strict=True):
+                        inputs[reader] = inputs.get(reader, self._input(reader)) + more
+            changed = sorted({*changed, *reached})
+        return changed
+
+    def _project(self, layer: int, readers: list[int], done: Attempt) -> None:
+        """Queries, keys or values of readers from their inputs."""
+        weight, bias, norm = self._weights[layer]
+        for narrow in (False, True):
+            some = [r for r in readers if self._is_narrow(r) == narrow]
+            if some:
+                x = torch.stack([done.inputs.get(r, self._input(r)) for r in some])
+                place = [r - layer * (3 * self.config.n_heads + 1) for r in some]
+                out = project(self.config, norm, weight[place], bias[place], x.flatten(-2)).unflatten(-1, x.shape[-2:])
+                done.projections.update(zip(some, out, strict=True))
+
+    def _attend(self, layer: int, heads: list[int], done: Attempt) -> dict[int, Tensor]:
+        """Outputs of some heads of a layer from their queries, keys and values."""
+        first = layer * (3 * self.config.n_heads + 1)
+        needed = [first + 3 * head + i for head in heads for i in range(3)]
+        missing = [r for r in needed if r not in done.projections and r not in self._projections]
+        self._project(layer, missing, done)
+        q, k, v = (
+            torch.stack([done.projections.get(r, self._projections.get(r)) for r in needed[i::3]])  # type: ignore
+            for i in range(3)
+        )
+        causal = self.config.attention_dir == "causal" and q.shape[-2] == k.shape[-2]
+        z = attend(q, k, v, causal)
+        out = self.model.weights[f"blocks.{layer}.attn.W_O"][heads].mT @ z.flatten(-2)
+        return dict(zip(heads, out.unflatten(-1, z.shape[-2:]), strict=True))
+
+    def _block(self, layer: int) -> dict[str, Tensor]:
+        start = f"blocks.{layer}."
+        return {k.removeprefix(start): v for k, v in self.model.weights.items() if k.startswith(start)}

@@ -1,0 +1,304 @@
+"""All that a circuit-discovery technique may see: a model, clean and corrupted inputs, masks and losses. No truth.
+
+A technique explains what the *model* does, so targets are the model's own answers: class or number on the clean
+inputs, and on the corrupted ones. For a subject that solves its case they are the program's answers too.
+
+Losses (`LOSSES`) are means over scored positions, lower being nearer to the full model:
+
+    kl          KL(full model || circuit)                                                 categorical
+    ce          cross-entropy of the clean answer                                         categorical
+    logit-diff  minus (logit of the clean answer - logit of the corrupted answer)         categorical
+    shift       (output - clean answer) * (corrupted answer - clean answer)               numerical
+    mse, mae    squared, absolute error to the full model's output                        both
+
+`kl`, `mse` and `mae` are zero, and flat, where nothing is cut; `logit-diff` and `shift` are not, and that is why
+gradients at the clean point use those.
+
+Everything here is deterministic, and memory is bounded: rows and circuits are cut into chunks, which changes no
+result since a loss is a mean over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn import functional as F
+
+from interpbench.errors import UsageError
+from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.incremental import Incremental
+from interpbench.transformer import Activations, Transformer
+
+__all__ = [
+    "ABLATIONS",
+    "LOSSES",
+    "Ablation",
+    "Discovery",
+    "Incremental",
+    "Loss",
+    "Problem",
+    "Technique",
+    "make_problem",
+    "smallest_faithful",
+]
+
+Output = Literal["categorical", "numerical"]
+Ablation = Literal["resample", "mean", "zero"]
+Loss = Literal["kl", "ce", "logit-diff", "shift", "mse", "mae"]
+ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
+LOSSES: Mapping[Output, tuple[Loss, ...]] = {
+    "categorical": ("kl", "ce", "logit-diff", "mse", "mae"),
+    "numerical": ("shift", "mse", "mae"),
+}
+CHUNK = 1 << 24
+"""How many activations (numbers) one pass may hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A model to explain, on given data; see `make_problem`.
+
+    `clean` and `corrupted` are token ids, `scored` says where answers count; `other` is what every writer adds where
+    its edge is cut (one row for a mean or zero); `full` and `corrupted_full` are the uncut model's logits on both.
+    """
+
+    model: Transformer
+    clean: Int[Tensor, "row position"]
+    corrupted: Int[Tensor, "row position"]
+    scored: Bool[Tensor, "row position"]
+    output: Output
+    ablation: Ablation
+    seed: int
+    other: Activations
+    full: Float[Tensor, "row position vocab_out"]
+    corrupted_full: Float[Tensor, "row position vocab_out"]
+
+    @property
+    def graph(self) -> Graph:
+        """Nodes and edges of the model."""
+        return self.model.graph
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is and masks should be."""
+        return self.model.device
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """The model's answers on the clean inputs: class ids, or numbers; `[row, position]`."""
+        return self.full.argmax(-1) if self.output == "categorical" else self.full.squeeze(-1)
+
+    @cached_property
+    def corrupted_targets(self) -> Tensor:
+        """The model's answers on the corrupted inputs; `[row, position]`."""
+        return self.corrupted_full.argmax(-1) if self.output == "categorical" else self.corrupted_full.squeeze(-1)
+
+    @property
+    def losses_offered(self) -> tuple[Loss, ...]:
+        """The losses that fit the kind of output."""
+        return LOSSES[self.output]
+
+    @property
+    def faithfulness(self) -> Loss:
+        """The usual distance of a circuit from the full model: `kl`, or `mse` for numbers."""
+        return "kl" if self.output == "categorical" else "mse"
+
+    def check_loss(self, kind: str) -> Loss:
+        """The same loss. Raises UsageError if it does not exist or does not fit the kind of output."""
+        if kind not in self.losses_offered:
+            raise UsageError(
+                f"loss '{kind}' is not offered for {self.output} outputs; offered: {', '.join(self.losses_offered)}"
+            )
+        return kind  # type: ignore[return-value]
+
+    def logits(self, mask: Float[Tensor, "*circuit edge"] | None = None) -> Float[Tensor, "*circuit row position out"]:
+        """Outputs on the clean inputs under a mask (0: the edge is kept, 1: it carries `other`); differentiable."""
+        if mask is None:
+            return self.full
+        return self.model(self.clean, mask.to(self.full), self.other)
+
+    def loss(self, logits: Float[Tensor, "*circuit row position out"], kind: Loss) -> Float[Tensor, "*circuit"]:
+        """Mean loss over the scored positions, per circuit; differentiable."""
+        return self.loss_at_scored(logits.flatten(-3, -2).index_select(-2, self._where), kind)
+
+    @cached_property
+    def _where(self) -> Int[Tensor, " scored"]:
+        return self.scored.flatten().nonzero().squeeze(-1)
+
+    @cached_property
+    def _answers(self) -> tuple[Tensor, Tensor]:
+        """Logits of the full model at scored positions, on clean and on corrupted inputs; `[scored, out]` each."""
+        full, corrupted = (x.flatten(0, 1).index_select(0, self._where) for x in (self.full, self.corrupted_full))
+        return full, corrupted
+
+    def loss_at_scored(self, logits: Float[Tensor, "*circuit scored out"], kind: Loss) -> Float[Tensor, "*circuit"]:
+        """As `loss`, for logits already taken at the scored positions (by row, then position)."""
+        full, corrupted = self._answers
+        match self.check_loss(kind):
+            case "kl":
+                log_p = full.log_softmax(-1)
+                each = (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1)
+            case "ce":
+                each = logits.logsumexp(-1) - logits.gather(-1, _picked(full, logits)).squeeze(-1)
+            case "logit-diff":
+                right, wrong = (logits.gather(-1, _picked(x, logits)).squeeze(-1) for x in (full, corrupted))
+                each = wrong - right
+            case "shift":
+                each = ((logits - full) * (corrupted - full)).squeeze(-1)
+            case "mse":
+                each = (logits - full).square().mean(-1)
+            case "mae":
+                each = (logits - full).abs().mean(-1)
+        return each.mean(-1)
+
+    @torch.no_grad()
+    def losses(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, " circuit"]:
+        """Loss of many circuits, in chunks, without gradients."""
+        total = self.full.new_zeros(len(masks))
+        for part, share, some in self._chunks(len(masks)):
+            total[some] += share * part.loss(part.logits(masks[some]), kind)
+        return total
+
+    def gradients(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
+        """Derivative of the loss by every mask entry, at each of the masks, in chunks."""
+        total = self.full.new_zeros(masks.shape)
+        for part, share, some in self._chunks(len(masks)):
+            mask = masks[some].to(self.full).requires_grad_()
+            (gradient,) = torch.autograd.grad(part.loss(part.logits(mask), kind).sum(), mask)
+            total[some] += share * gradient
+        return total
+
+    def attributions(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
+        """Edge attribution by the textbook formula (arXiv 2310.10348), at each of the masks, in chunks.
+
+        Per edge w->r: the sum over rows of (other_w - clean_w) . dLoss/d(input of r), where both outputs of w are
+        those of uncut runs and the gradient is taken under the mask. At mask 0 this equals `gradients`; where much is
+        cut it does not, because there w's output has moved towards `other_w` by itself (at mask 1: all the way).
+        """
+        total = self.full.new_zeros(masks.shape)
+        readers, writers = torch.tensor(self.graph.edge_reader), torch.tensor(self.graph.edge_writer)
+        for part, share, some in self._chunks(len(masks)):
+            delta = part.other - self.model.writers(part.clean)
+            shape = (len(masks[some]), len(self.graph.readers), *delta.shape[1:])
+            nudge = delta.new_zeros(shape, requires_grad=True)
+            logits = self.model(part.clean, masks[some].to(self.full), part.other, nudge)
+            (gradient,) = torch.autograd.grad(part.loss(logits, kind).sum(), nudge)
+            product = gradient.flatten(2) @ delta.flatten(1).T
+            total[some] += share * product[:, readers, writers]
+        return total
+
+    def take(self, rows: slice | Int[Tensor, " n"]) -> Problem:
+        """The same problem on some of its rows (a mean that edges are cut to stays that of all rows)."""
+        named = {name: getattr(self, name)[rows] for name in ("clean", "corrupted", "scored", "full", "corrupted_full")}
+        return replace(self, **named, other=self.other if self.other.shape[-1] == 1 else self.other[..., rows])
+
+    def _chunks(self, circuits: int) -> Iterator[tuple[Problem, float, slice]]:
+        """Rows, their share of all scored positions, and circuits, such that one pass holds about `CHUNK` numbers."""
+        config = self.model.config
+        per_layer = 2 * config.d_mlp + config.n_heads * (3 * config.d_model + 4 * config.d_head + self.clean.shape[1])
+        width = self.clean.shape[1] * (config.n_layers * per_layer + config.d_model + config.d_vocab_out)
+        rows = max(1, min(len(self.clean), CHUNK // width))
+        at_once = max(1, CHUNK // (width * rows))
+        for start in range(0, len(self.clean), rows):
+            part = self.take(slice(start, start + rows))
+            if len(part._where) == 0:
+                continue
+            for first in range(0, circuits, at_once):
+                yield part, len(part._where) / len(self._where), slice(first, first + at_once)
+
+
+def _picked(answers: Tensor, logits: Tensor) -> Tensor:
+    """Index `[*circuit, scored, 1]` of the class that is answered."""
+    return answers.argmax(-1, keepdim=True).expand(*logits.shape[:-1], 1)
+
+
+@torch.no_grad()
+def make_problem(
+    model: Transformer,
+    clean: ArrayLike | Tensor,
+    corrupted: ArrayLike | Tensor,
+    output: Output,
+    scored: ArrayLike | Tensor | None = None,
+    ablation: Ablation = "resample",
+    seed: int = 0,
+) -> Problem:
+    """State a problem. Token ids are `[row, position]`; `scored` is bool of the same shape (default: every position).
+
+    A cut edge carries its writer's output on the corrupted input of the same row (`resample`), the writer's mean over
+    the corrupted inputs (`mean`), or `zero`. Raises UsageError for shapes that do not fit or nothing scored.
+    """
+    clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
+    scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
+    if clean.ndim != 2 or clean.shape != corrupted.shape or clean.shape != scored.shape:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in zip(("clean", "corrupted", "scored"),
+                                                                         (clean, corrupted, scored), strict=True))
+        raise UsageError(f"inputs have shapes {shapes}; expected three times the same [row, position]")
+    if not scored.any():
+        raise UsageError("no position is scored; expected at least one")
+    if ablation not in ABLATIONS:
+        raise UsageError(f"no ablation '{ablation}'; there are {', '.join(ABLATIONS)}")
+    numbers = model.config.d_vocab_out == 1
+    if numbers != (output == "numerical"):
+        raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
+    other = _ablated(model, corrupted, ablation)
+    full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
+    return Problem(model, clean, corrupted, scored.bool(), output, ablation, seed, other, full, corrupted_full)
+
+
+def _ablated(model: Transformer, corrupted: Tensor, ablation: Ablation) -> Activations:
+    if ablation == "zero":
+        return torch.zeros_like(model.writers(corrupted[:1]))
+    parts = [model.writers(rows) for rows in corrupted.split(1024)]
+    if ablation == "resample":
+        return torch.cat(parts, -1)
+    return sum((part.sum(-1, keepdim=True) for part in parts[1:]), parts[0].sum(-1, keepdim=True)) / len(corrupted)
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What a technique found: a score per edge, perhaps the circuit it would choose, perhaps notes (small JSON)."""
+
+    scores: EdgeScores
+    circuit: Circuit | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Technique(Protocol):
+    """A way to find a circuit. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata."""
+
+    name: str
+    version: str
+    Config: type
+
+    def discover(self, problem: Problem, config: Any) -> Discovery:
+        """Find a circuit. Deterministic given the problem (its `seed` too) and the configuration.
+
+        Raises UsageError for a configuration that does not fit the problem.
+        """
+        ...
+
+
+def smallest_faithful(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
+    """The fewest top-scored edges whose faithfulness loss is at most `share` of that of a model with every edge cut.
+
+    Found by bisection, that is, as if the loss fell with every edge added; it usually does.
+    """
+    graph, kind = problem.graph, problem.faithfulness
+    rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")))
+
+    def loss(edges: int) -> float:
+        return problem.losses((rank >= edges).float()[None], kind).item()
+
+    low, high, bound = 0, graph.n_edges, share * loss(0)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if loss(middle) <= bound else (middle + 1, high)
+    return scores.top(low)
