@@ -117,6 +117,15 @@ class Graph:
             raise ValueError(unknown("writer", writer, self.writers))
         return np.flatnonzero(self.edge_writer == self.writers.index(writer))
 
+    def live_writers(self, kept: np.ndarray) -> np.ndarray:
+        """Which writers reach the logits along kept edges; bool `[writer]` from bool `[edge]`."""
+        live = np.zeros(len(self.writers), dtype=bool)
+        for r in reversed(range(len(self.readers))):
+            name = self.readers[r].split("<")[0]
+            if name == "logits" or live[self.writers.index(name)]:
+                live[: self.fan_in[r]] |= kept[self.starts[r] : self.starts[r + 1]]
+        return live
+
     @cached_property
     def _merged(self) -> dict[Granularity, tuple[tuple[str, ...], np.ndarray]]:
         """Per granularity: the names, and for every edge the names' indices it belongs to (-1: none); `[edge, k]`."""

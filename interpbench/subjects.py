@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CARD_SCHEMA = 1
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
+CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
 COMPILED = "tracr"
 """The model that is a case's compiled reference itself."""
 
@@ -131,7 +132,8 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     """Write a subject to a new folder, which appears whole or not at all.
 
     The card gets the weights' hash and what else the files need to agree. Raises UsageError if the folder exists,
-    unless `force` replaces it.
+    unless `force` replaces it, ValueError if the card lacks the
+    program's digest.
     """
     from safetensors.torch import save_file
 
@@ -140,6 +142,8 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
         raise UsageError(f"{folder} exists; --force replaces it")
     card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
     card |= {"classes": subject.classes, "weights_hash": subject.weights_hash}
+    for key in sorted(set(CARD_KEYS) - card.keys()):
+        raise ValueError(f"the card of a subject needs {key!r}")
     weights = {name: weight.detach().cpu().float().contiguous() for name, weight in subject.model.weights.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
@@ -160,7 +164,7 @@ def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     """Read and check a folder. Every damage is an InterpbenchError that names the file."""
     card = _json(folder / CARD)
     try:
-        schema, name, classes, stated = (card[key] for key in ("schema", "case", "classes", "weights_hash"))
+        schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)
     except (KeyError, TypeError):
         raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
     if schema != CARD_SCHEMA:

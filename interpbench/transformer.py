@@ -19,10 +19,12 @@ many: every product is then one large matrix product, and element-wise work runs
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -161,37 +163,64 @@ class Transformer:
         pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
         lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
         shape = embed.shape[-3:]
+        live = self._live(mask if nudge is None else None)
         outputs: list[Tensor] = []
+        moved: list[int] = []
         deltas: list[Tensor] = []
         stream = torch.zeros((), dtype=embed.dtype, device=embed.device)
 
-        def write(*outs: Tensor, bias: Tensor | None = None) -> None:
+        def write(outs: Iterable[Tensor | None], bias: Tensor | None = None) -> None:
+            """Add the next writers' outputs; None for one that nobody reads, which may as well be the other run's."""
             nonlocal stream
-            if mask is not None and other is not None:
-                first = len(outputs)
-                difference = other[..., first : first + len(outs), :, :, :] - torch.stack(outs, -4)
-                deltas.append(difference.expand(*lead, len(outs), *shape).flatten(-3))
-            outputs.extend(outs)
-            stream = stream + sum(outs) + (0 if bias is None else bias[:, None, None])
+            fresh = []
+            for out in outs:
+                i = len(outputs)
+                if mask is not None and other is not None:
+                    if out is None:
+                        out = other[..., i, :, :, :]
+                    else:
+                        moved.append(i)
+                        fresh.append((other[..., i, :, :, :] - out).expand(*lead, *shape))
+                outputs.append(cast(Tensor, out))
+                stream = stream + out
+            if fresh:
+                deltas.append(torch.stack(fresh, -4).flatten(-3))
+            if bias is not None:
+                stream = stream + bias[:, None, None]
 
-        def read(first: int, count: int) -> Tensor:
-            """Inputs `[*circuit, count or 1, feature, position, row]` of the readers from `first` on."""
+        def read(first: int, count: int, wanted: Sequence[int]) -> Tensor:
+            """Inputs `[*circuit, wanted or 1, feature, position, row]` of some of the `count` readers from `first`."""
             x = stream.unsqueeze(-4)
             if mask is not None:
                 cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
+                cut = cut if len(wanted) == count else cut[..., wanted, :]
+                cut = cut if len(moved) == len(outputs) else cut[..., moved]
                 x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
             return x if nudge is None else x + nudge[..., first : first + count, :, :, :]
 
-        write(embed, pos)
-        reader = 0
+        write([embed, pos])
+        reader, n_heads = 0, config.n_heads
         for layer in range(config.n_layers):
             block = {k: w[f"blocks.{layer}.{k}"] for k in _BLOCK if f"blocks.{layer}.{k}" in w}
-            heads = attention(config, block, read(reader, 3 * config.n_heads))
-            write(*heads.unbind(-4), bias=block["attn.b_O"])
-            reader += 3 * config.n_heads
-            write(mlp(config, block, read(reader, 1).squeeze(-4)))
+            heads = [h for h in range(n_heads) if live[len(outputs) + h]]
+            outs: dict[int, Tensor] = {}
+            if heads:
+                x = read(reader, 3 * n_heads, [3 * h + i for h in heads for i in range(3)])
+                outs = dict(zip(heads, attention(config, block, x, heads).unbind(-4), strict=True))
+            write([outs.get(h) for h in range(n_heads)], block["attn.b_O"])
+            reader += 3 * n_heads
+            write([mlp(config, block, read(reader, 1, [0]).squeeze(-4)) if live[len(outputs)] else None])
             reader += 1
-        return unembed(config, w, read(reader, 1).squeeze(-4)), outputs
+        return unembed(config, w, read(reader, 1, [0]).squeeze(-4)), outputs
+
+    def _live(self, mask: Tensor | None) -> np.ndarray:
+        """Which writers can reach the logits in any of the circuits; bool `[writer]`.
+
+        What cannot be read need not be computed. Where a gradient with respect to the mask is asked, all are needed.
+        """
+        if mask is None or mask.requires_grad:
+            return np.ones(len(self.graph.writers), dtype=bool)
+        return self.graph.live_writers((mask != 1).flatten(0, -2).any(0).cpu().numpy() if mask.ndim > 1 else (mask != 1).cpu().numpy())
 
 
 def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:
@@ -242,13 +271,15 @@ def _norm(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | N
     return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
 
 
-def attention(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Outputs of a layer's heads.
+def attention(config: Config, block: Mapping[str, Tensor], x: Tensor, heads: Sequence[int]) -> Tensor:
+    """Outputs of some of a layer's heads.
 
-    `x` holds the inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input for
-    all, `[*circuit, 1, ...]`. Returns `[*circuit, head, feature, position, row]` without `b_O`.
+    `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
+    for all, `[*circuit, 1, ...]`. Returns `[*circuit, head, feature, position, row]` without `b_O`.
     """
     n, rows = x.shape[-2:]
+    if len(heads) < config.n_heads:
+        block = {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
     scale = {"Q": config.attn_scale, "K": 1.0, "V": 1.0}
     weight = torch.stack([block[f"attn.W_{k}"].mT / scale[k] for k in "QKV"], 1).flatten(0, 1)
     bias = torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
