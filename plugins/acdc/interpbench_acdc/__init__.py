@@ -1,0 +1,64 @@
+"""Automatic circuit discovery as a technique of interpbench: `interpbench run acdc --case 3`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from interpbench import hookimpl
+
+if TYPE_CHECKING:
+    from interpbench.problem import Discovery, Problem
+
+GRIDS = {
+    "log": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+    "paper": (0, 1e-5, 1e-4, 1e-3, 1e-2, 0.025, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 10, 20, 50, 70, 100, 200, 1000),
+}
+"""Thresholds; `paper` are those of the published results (arXiv 2407.14494)."""
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Thresholds, loss and order. Raises ValueError for a negative threshold."""
+
+    tau: tuple[float, ...] = _option((), "Thresholds: an edge is cut where the loss rises by less. None: the grid.")
+    grid: Literal["log", "paper"] = _option("log", "Thresholds if none are given.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+        "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
+    )
+    absolute: bool = _option(False, "Compare the size of the change with the threshold, not the rise.")
+    order_seed: int = _option(0, "Shuffle the order of the edges into each reader (0: later writers first).")
+    faithful: float = _option(0.1, "Of the circuits, choose the smallest with at most this share of the cut model's loss.")
+
+    def __post_init__(self) -> None:
+        if any(tau < 0 for tau in self.tau):
+            raise ValueError(f"tau is {min(self.tau)}, expected at least 0")
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The thresholds to use, ascending."""
+        return tuple(sorted({float(tau) for tau in self.tau or GRIDS[self.grid]}))
+
+
+class Acdc:
+    """Automatic circuit discovery (arXiv 2304.14997)."""
+
+    name = "acdc"
+    version = "0.1.0"
+    Config = Config
+
+    def discover(self, problem: Problem, config: Config) -> Discovery:
+        """Cut edges greedily from the output back, once for every threshold."""
+        from interpbench_acdc.algorithm import discover
+
+        return discover(problem, config)
+
+
+@hookimpl
+def interpbench_techniques() -> list[Acdc]:
+    """The one technique of this plugin."""
+    return [Acdc()]

@@ -1,0 +1,58 @@
+"""Edge attribution patching as a technique of interpbench: `interpbench run eap --case 3`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from interpbench import hookimpl
+
+if TYPE_CHECKING:
+    from interpbench.problem import Discovery, Problem
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to differentiate, and where. Raises ValueError for values that make no sense."""
+
+    ig: Literal["none", "inputs", "activations", "masks"] = _option(
+        "none", "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks."
+    )
+    ig_steps: int = _option(5, "Points on that path.")
+    at: Literal["clean", "corrupt"] = _option("clean", "Where to take the gradient without a path.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+        "auto", "Loss; auto: logit-diff for classes, shift for numbers."
+    )
+    sign: Literal["signed", "absolute"] = _option("signed", "Rank by the derivative itself or by its absolute value.")
+    normalise: Literal["none", "max", "sum"] = _option("none", "Divide scores by the largest, or by the sum, of |score|.")
+    faithful: float = _option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+
+    def __post_init__(self) -> None:
+        if self.ig_steps < 1:
+            raise ValueError(f"ig_steps is {self.ig_steps}, expected at least 1")
+        if self.ig != "none" and self.at == "corrupt":
+            raise ValueError(f"at=corrupt and ig={self.ig} exclude each other: a path has no single point")
+
+
+class Eap:
+    """Edge attribution patching (arXiv 2310.10348) and its integrated-gradient forms (arXiv 2403.17806)."""
+
+    name = "eap"
+    version = "0.1.0"
+    Config = Config
+
+    def discover(self, problem: Problem, config: Config) -> Discovery:
+        """Score every edge by the derivative of the loss by its mask."""
+        from interpbench_eap.algorithm import discover
+
+        return discover(problem, config)
+
+
+@hookimpl
+def interpbench_techniques() -> list[Eap]:
+    """The one technique of this plugin."""
+    return [Eap()]

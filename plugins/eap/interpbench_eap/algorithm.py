@@ -1,0 +1,75 @@
+"""EAP: the score of an edge is what the loss would rise, to first order, if the edge were cut.
+
+That is the derivative of the loss by the edge's mask. At the clean point it equals the textbook formula
+`sum (other_w - clean_w) . dLoss/d(input of r)`; elsewhere the two differ, and each variant uses the one it is defined by.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from interpbench import Discovery, EdgeScores, UsageError
+from interpbench.problem import Loss, Problem, smallest_faithful
+from jaxtyping import Float
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from interpbench_eap import Config
+
+FLAT_AT_CLEAN = ("kl", "mse", "mae")
+"""Losses whose gradient is zero where nothing is cut, being distances to the model's own output there."""
+
+
+def discover(problem: Problem, config: Config) -> Discovery:
+    """Score every edge. Raises UsageError for a loss that does not fit, or has no gradient at the chosen point."""
+    default = "logit-diff" if problem.output == "categorical" else "shift"
+    loss = problem.check_loss(default if config.loss == "auto" else config.loss)
+    if config.ig == "none" and config.at == "clean" and loss in FLAT_AT_CLEAN:
+        raise UsageError(
+            f"loss '{loss}' compares with the model's own clean output, so its gradient at the clean point is zero; "
+            f"use --at corrupt, --ig masks, or --loss {default}"
+        )
+    scores = attribute(problem, config, loss)
+    if config.sign == "absolute":
+        scores = scores.abs()
+    size = {"none": scores.new_ones(()), "max": scores.abs().max(), "sum": scores.abs().sum()}[config.normalise]
+    scores = EdgeScores(problem.graph, (scores / size.clamp(min=torch.finfo(scores.dtype).tiny)).cpu().numpy())
+    circuit = smallest_faithful(problem, scores, config.faithful)
+    method = {"none": f"EAP at the {config.at} point"}.get(config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps")
+    notes = {"method": method, "loss": loss, "sign": config.sign, "normalise": config.normalise}
+    return Discovery(scores, circuit, {**notes, "chosen": f"fewest edges with at most {config.faithful} of the loss"})
+
+
+def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " edge"]:
+    """First-order effect of cutting every edge, positive where it raises the loss."""
+    graph, steps = problem.graph, config.ig_steps
+    every = problem.full.new_ones(1, graph.n_edges)
+    middle = (torch.arange(steps, device=problem.device).to(every) + 0.5)[:, None] / steps
+    match config.ig:
+        case "none" if config.at == "clean":
+            return problem.gradients(0 * every, loss)[0]
+        case "none":
+            # Here the mask's own gradient is of no use: with its inputs cut, a writer already equals `other`.
+            return problem.attributions(every, loss)[0]
+        case "masks":
+            return problem.gradients(middle * every, loss).mean(0)
+        case "inputs":
+            # Interpolating the embeddings is cutting every edge from embed and pos by that much. As in the paper,
+            # the path has its clean end and not its corrupted one.
+            share = 1 - torch.arange(1, steps + 1, device=problem.device).to(every)[:, None] / steps
+            return problem.attributions(share * _leaving(problem, "embed", "pos"), loss).mean(0)
+        case "activations":
+            scores = torch.zeros_like(every[0])
+            for writer in graph.writers:
+                leaving = _leaving(problem, writer)
+                scores += problem.gradients(middle * leaving, loss).mean(0) * leaving
+            return scores
+
+
+def _leaving(problem: Problem, *writers: str) -> Float[Tensor, " edge"]:
+    """1 on every edge that leaves one of the writers."""
+    mask = problem.full.new_zeros(problem.graph.n_edges)
+    for writer in writers:
+        mask[torch.tensor(problem.graph.edges_from(writer))] = 1
+    return mask
