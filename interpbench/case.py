@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-
-from interpbench.graph import Circuit, Graph
-
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
+    from interpbench.graph import Circuit, Graph
     from interpbench.transformer import Config
 
 Token = str | int | float
@@ -116,6 +114,8 @@ class Case:
 
     def encode(self, inputs: Sequence[Sequence[Token]]) -> np.ndarray:
         """Token ids with BOS first; int64 `[row, position]`. Raises ValueError for bad or unequally long inputs."""
+        import numpy as np
+
         for tokens in inputs:
             self.check(tokens)
         if len({len(tokens) for tokens in inputs}) > 1:
@@ -132,6 +132,8 @@ class Case:
 
     def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Encoded inputs of full length, uniform unless the case draws its own; int64 `[n, position]`."""
+        import numpy as np
+
         if self.draw is not None:
             return self.encode(self.draw(rng, n))
         ids = np.array([self.tokens.index(token) for token in self.vocab])
@@ -150,6 +152,8 @@ class Case:
 
     def pairs(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have a seed of their own."""
+        import numpy as np
+
         clean = self.inputs(n, np.random.default_rng([seed, 0]))
         return clean, self.corrupt(clean, np.random.default_rng([seed, 1]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class InterpbenchError(Exception):
     """Something failed or fell short; the CLI prints the one line and ends with status 1."""
@@ -16,3 +18,11 @@ class MissingExtra(UsageError):
 
     def __init__(self, extra: str, what: str) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'interpbench[{extra}]'")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line for a name that does not exist, with the nearest one that does."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"no {kind} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")

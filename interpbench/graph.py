@@ -10,13 +10,14 @@ Names are those of EAP-IG and MIB, except that `embed` and `pos` stay apart here
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
+
+from interpbench.errors import unknown
 
 Granularity = Literal["edges", "heads", "nodes"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -262,9 +263,3 @@ class EdgeScores:
         """Score of every name at a granularity: the largest of its edges'."""
         values = self.graph.merge(self.values, granularity)
         return dict(zip(self.graph.universe(granularity), values.tolist(), strict=True))
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One line for a name that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"no {kind} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")

@@ -19,8 +19,7 @@ import pluggy
 
 from interpbench import hookspecs
 from interpbench.case import Case
-from interpbench.errors import UsageError
-from interpbench.graph import unknown
+from interpbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from interpbench.problem import Technique

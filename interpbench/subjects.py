@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from interpbench import plugins
 from interpbench.case import Case, Token
-from interpbench.errors import InterpbenchError, UsageError
-from interpbench.graph import Circuit, unknown
+from interpbench.errors import InterpbenchError, UsageError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from interpbench.graph import Circuit
     from interpbench.transformer import Transformer
 
 CARD_SCHEMA = 1
@@ -162,6 +161,8 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
 
 def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     """Read and check a folder. Every damage is an InterpbenchError that names the file."""
+    from interpbench.graph import Circuit
+
     card = _json(folder / CARD)
     try:
         schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)

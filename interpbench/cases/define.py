@@ -6,12 +6,11 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from interpbench.case import Case, Inputs, Token
 from interpbench.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import numpy as np
     from tracr.rasp.rasp import SOp
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from interpbench.case import BOS, Case, Inputs, Token
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NAMES = tuple(
     "Aaron Adam Alan Alex Alice Amy Anna Ben Brian Carl Chris Clara Craig Daniel David Diana Edward Ellen Emma Eric "
@@ -41,6 +42,8 @@ NAME_LOGIT, SUPPRESSED_LOGIT = 10.0, -15.0
 
 def draw(rng: np.random.Generator, n: int) -> Inputs:
     """Sentences in both orders (ABBA: the second name is repeated; BABA: the first)."""
+    import numpy as np
+
     template, repeated = rng.integers(len(TEMPLATES), size=n), rng.integers(2, size=n)
     names = np.argsort(rng.random((n, len(NAMES))), axis=1)[:, :2]
     place, thing = rng.integers(len(PLACES), size=n), rng.integers(len(OBJECTS), size=n)
@@ -56,6 +59,8 @@ def _fill(template: Sequence[str], names: Sequence[str], place: str, thing: str)
 
 def abc(rng: np.random.Generator, inputs: Inputs) -> Inputs:
     """The same sentences with three names that differ from each other and from the sentence's own."""
+    import numpy as np
+
     fresh = np.argsort(rng.random((len(inputs), len(NAMES))), axis=1)[:, :5]
     corrupted = []
     for sentence, candidates in zip(inputs, fresh, strict=True):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from interpbench.case import Case
-from interpbench.graph import Circuit
 from interpbench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from interpbench.graph import Circuit
     from interpbench.transformer import Transformer
 
 

@@ -1,0 +1,22 @@
+"""Which cases and subjects a command is about."""
+
+from __future__ import annotations
+
+from interpbench import plugins
+from interpbench.case import Case
+from interpbench.errors import UsageError
+
+
+def cases(names: str, suite: str) -> list[Case]:
+    """The cases named, with commas between, or those of the suite. Raises UsageError unless exactly one is given."""
+    registry = plugins.load()
+    if bool(names) == bool(suite):
+        raise UsageError("name cases (with commas between) or a --suite" + (", not both" if names else ""))
+    if suite:
+        return registry.suite(suite)
+    return [registry.case(name) for name in dict.fromkeys(filter(None, map(str.strip, names.split(","))))]
+
+
+def is_one(names: str, suite: str) -> bool:
+    """Whether a single case was named: its JSON is then an object, not a list."""
+    return not suite and "," not in names

@@ -1,0 +1,109 @@
+"""`show` and `try`: one case and its subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from interpbench.case import Case
+from interpbench.commands.inventory import case_facts
+from interpbench.errors import InterpbenchError, MissingExtra, UsageError
+from interpbench.graph import Circuit
+from interpbench.plugins import load_case
+from interpbench.subjects import load_subject, models
+from interpbench.tables import certificate_rows, print_json, print_lines, print_table
+
+
+def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -> None:
+    """Describe a case and the subject asked for, else its first, else what a subject would be."""
+    case = load_case(name)
+    if plot is not None and plot.exists() and not force:
+        raise UsageError(f"{plot} exists; --force replaces it")
+    kind = model or next(iter(models(case)), None)
+    if kind is not None:
+        subject = load_subject(case, kind)
+        kind, circuit, shape, card = subject.kind, subject.circuit, subject.model.config, subject.card
+    else:
+        shape = case.reference().subject
+        circuit, card = case.reference().circuit(shape.graph), None
+    if plot is not None:
+        _draw(circuit, f"case {case.name}: true circuit of the {kind or 'reference'} model", plot)
+    facts = {
+        **case_facts(case),
+        "model": kind,
+        "shape": asdict(shape),
+        "circuit": {part: _members(circuit, part) for part in ("edges", "heads", "nodes")},
+        "card": card,
+    }
+    print_json(facts) if as_json else _print(facts)
+
+
+def _members(circuit: Circuit, granularity: Any) -> list[str]:
+    names = circuit.graph.universe(granularity)
+    return [name for name, inside in zip(names, circuit.members(granularity), strict=True) if inside]
+
+
+def _draw(circuit: Circuit, title: str, path: Path) -> None:
+    from interpbench.plot import circuit_svg
+
+    try:
+        path.write_text(circuit_svg(circuit, title))
+    except OSError as error:
+        raise InterpbenchError(f"{path}: {error.strerror}") from None
+
+
+def _print(facts: dict[str, Any]) -> None:
+    print_lines([f"case {facts['name']}: {facts['description']}", ""])
+    shown = ("output", "n_ctx", "vocab_size", "suites", "models")
+    print_table("case", ("", ""), [[key, facts[key]] for key in shown])
+    print_table(f"model {facts['model'] or '(none yet)'}", ("", ""), list(facts["shape"].items()))
+    rows = [[edge.split("->")[0], "->", edge.split("->")[1]] for edge in facts["circuit"]["edges"]]
+    print_table(f"true circuit: {len(rows)} edges", ("writer", "", "reader"), rows)
+    card = facts["card"] or {}
+    if card.get("certificate"):
+        print_table("certificate", ("", ""), certificate_rows(card["certificate"]))
+    if card.get("command"):
+        print_lines([f"made by: {card['command']}"])
+
+
+def try_(name: str, words: Sequence[str], model: str, as_json: bool) -> None:
+    """Print the answers of program, reference and subject, position by position."""
+    case = load_case(name)
+    try:
+        tokens = case.parse(words)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    missing: list[str] = []
+    answers = {
+        "program": _unless_missing(lambda: case.expected(tokens), missing),
+        "reference": _unless_missing(lambda: _reference_answers(case, tokens), missing),
+        "subject": load_subject(case, model).predict([tokens])[0],
+    }
+    if as_json:
+        print_json({"case": case.name, "model": model, "tokens": list(tokens), **answers})
+        return
+    columns = [answer if answer is not None else [None] * len(tokens) for answer in answers.values()]
+    print_table(f"case {case.name}", ("token", "program", "reference", model), list(zip(tokens, *columns, strict=True)))
+    print_lines(sorted(set(missing)))
+
+
+def _unless_missing(answer: Any, missing: list[str]) -> Any:
+    try:
+        return answer()
+    except MissingExtra as error:
+        missing.append(str(error))
+        return None
+
+
+def _reference_answers(case: Case, tokens: Sequence[Any]) -> list[Any]:
+    import torch
+
+    reference = case.reference()
+    outputs = reference.outputs(torch.from_numpy(case.encode([tokens])))[0, 1:]
+    if reference.classes is None:
+        answers: list[Any] = outputs[:, 0].tolist()
+    else:
+        answers = [reference.classes[i] for i in outputs.argmax(-1).tolist()]
+    return answers if case.scored == "all" else [None] * (len(answers) - 1) + answers[-1:]

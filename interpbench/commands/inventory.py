@@ -1,0 +1,81 @@
+"""`list` and `plugins`: what there is. Imports nothing that computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from interpbench.case import Case
+from interpbench.plugins import Registry, load
+from interpbench.subjects import models
+from interpbench.tables import print_json, print_lines, print_table
+
+
+def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
+    """All that plugins provide, as plain data."""
+    return {
+        "cases": [case_facts(case) for case in registry.cases.values()],
+        "techniques": [_worker(each) for each in registry.techniques.values()],
+        "trainers": [_worker(each) for each in registry.trainers.values()],
+        "models": [
+            {"case": case.name, "model": model} for case in registry.cases.values() for model in models(case)
+        ],
+        "suites": [{"name": name, "cases": cases} for name, cases in registry.suites().items()],
+        "plugins": [dataclasses.asdict(plugin) for plugin in registry.plugins],
+    }
+
+
+def case_facts(case: Case) -> dict[str, Any]:
+    """A case as plain data."""
+    return {
+        "name": case.name,
+        "description": case.description,
+        "output": case.output,
+        "n_ctx": case.n_ctx,
+        "vocab_size": len(case.vocab),
+        "suites": list(case.suites),
+        "models": models(case),
+    }
+
+
+def _worker(thing: Any) -> dict[str, Any]:
+    facts = {"name": thing.name, "description": _first_line(thing)}
+    return facts | {"options": [field.name for field in dataclasses.fields(thing.Config)]}
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+def list_(what: str, as_json: bool) -> None:
+    """Print the inventory, or one part of it."""
+    facts = inventory(load())
+    if as_json:
+        print_json(facts if what == "all" else {what: facts[what]})
+        return
+    columns = {
+        "cases": ("name", "output", "n_ctx", "models", "suites", "description"),
+        "techniques": ("name", "description"),
+        "trainers": ("name", "description"),
+        "models": ("case", "model"),
+        "suites": ("name", "cases"),
+    }
+    for part in ("cases", "techniques", "trainers") if what == "all" else (what,):
+        print_table(part, columns[part], [[row[column] for column in columns[part]] for row in facts[part]])
+    broken = [row["name"] for row in facts["plugins"] if row["error"]]
+    if broken:
+        print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
+
+
+def plugins(as_json: bool) -> None:
+    """Print the installed plugins."""
+    rows = inventory(load())["plugins"]
+    if as_json:
+        print_json({"plugins": rows})
+        return
+    kinds = ("cases", "trainers", "techniques")
+    shown = []
+    for row in rows:
+        provides = "; ".join(f"{kind}: {', '.join(row[kind])}" for kind in kinds if row[kind])
+        shown.append([row["name"], row["distribution"], row["version"], row["error"] or provides])
+    print_table("plugins", ("name", "distribution", "version", "provides, or why it is broken"), shown)

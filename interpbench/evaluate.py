@@ -1,0 +1,98 @@
+"""Scores against truth. The only place where what a technique found meets the true circuit.
+
+The universe is all edges of the subject's graph at a granularity (`Graph.universe`). What has an empty denominator is
+None. Definitions are scikit-learn's; ties count half.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from interpbench.graph import GRANULARITIES, Circuit
+from interpbench.problem import Discovery
+
+
+def judge(discovery: Discovery, truth: Circuit) -> dict[str, dict[str, Any]]:
+    """Metrics at `edges`, `heads` and `nodes` granularity; plain JSON.
+
+    For each: the universe's size `n` and how many of it are `true`, `auroc`, `average_precision`, the corners of the
+    `roc`, and the rates of the `chosen` circuit (None if the technique chose none). Raises ValueError if the scores
+    belong to another graph than the true circuit.
+    """
+    if discovery.scores.graph != truth.graph:
+        raise ValueError(f"scores over {discovery.scores.graph}, expected {truth.graph}")
+    return {granularity: _judge(discovery, truth, granularity) for granularity in GRANULARITIES}
+
+
+def _judge(discovery: Discovery, truth: Circuit, granularity: Any) -> dict[str, Any]:
+    true = truth.members(granularity)
+    scores = truth.graph.merge(discovery.scores.values, granularity)
+    fpr, tpr = roc(scores, true)
+    return {
+        "n": len(true),
+        "true": int(true.sum()),
+        "auroc": auroc(scores, true),
+        "average_precision": average_precision(scores, true),
+        "roc": None if fpr is None or tpr is None else {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
+        "chosen": None if discovery.circuit is None else rates(discovery.circuit.members(granularity), true),
+    }
+
+
+def _counts(scores: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """True and false positives for every distinct threshold from above all scores downwards; int `[threshold]`."""
+    order = np.argsort(-scores, kind="stable")
+    ordered, hit = scores[order], true[order]
+    last_of_tie = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    tp = np.cumsum(hit)[last_of_tie]
+    return np.append(0, tp), np.append(0, 1 + last_of_tie - tp)
+
+
+def roc(
+    scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " corner"], Float[np.ndarray, " corner"]] | tuple[None, None]:
+    """Corners of the ROC curve: false and true positive rates from (0, 0) to (1, 1), one step a group of ties.
+
+    Points on a straight line between others are left out. None if all or nothing is true.
+    """
+    if true.all() or not true.any():
+        return None, None
+    tp, fp = _counts(scores, true)
+    bend = np.diff(tp[:-1]) * np.diff(fp[1:]) != np.diff(tp[1:]) * np.diff(fp[:-1])
+    corner = np.concatenate([[True], bend, [True]])
+    return fp[corner] / fp[-1], tp[corner] / tp[-1]
+
+
+def auroc(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> float | None:
+    """Chance that a true one is scored above a false one, ties half; None if all or nothing is true."""
+    fpr, tpr = roc(scores, true)
+    return None if fpr is None or tpr is None else float(np.trapezoid(tpr, fpr))
+
+
+def average_precision(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> float | None:
+    """Mean precision over the true ones, each at its own threshold; None if nothing is true."""
+    if not true.any():
+        return None
+    tp, fp = (counts[1:] for counts in _counts(scores, true))
+    return float((np.diff(tp, prepend=0) * tp / (tp + fp)).sum() / tp[-1])
+
+
+def rates(chosen: Bool[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> dict[str, float | int | None]:
+    """Rates of a chosen circuit: true and false positive rate, precision, recall, F1, structural Hamming distance."""
+    tp, fp, fn = (int(both.sum()) for both in (chosen & true, chosen & ~true, ~chosen & true))
+    tn = len(true) - tp - fp - fn
+    return {
+        "size": tp + fp,
+        "tpr": _share(tp, tp + fn),
+        "fpr": _share(fp, fp + tn),
+        "precision": _share(tp, tp + fp),
+        "recall": _share(tp, tp + fn),
+        "f1": _share(2 * tp, 2 * tp + fp + fn),
+        "hamming": fp + fn,
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

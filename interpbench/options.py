@@ -1,0 +1,140 @@
+"""A configuration dataclass as command-line options, and as keyword arguments.
+
+The defaults and help texts stand once, in the dataclass: `field(default=10, metadata={"help": "..."})`. Fields are
+bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: typed with
+commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from interpbench.errors import UsageError, unknown
+
+
+def make_config(config: type, options: Mapping[str, Any], owner: str) -> Any:
+    """An instance of the dataclass with these fields set.
+
+    Raises UsageError for a field that does not exist, a value of the wrong type, or what the dataclass itself refuses.
+    """
+    names = [field.name for field in dataclasses.fields(config)]
+    for name in options:
+        if name not in names:
+            raise UsageError(f"{owner}: {unknown('option', name, names)}; there are: {', '.join(names) or 'none'}")
+    hints = get_type_hints(config)
+    for name, value in options.items():
+        if not _fits(value, hints[name]):
+            raise UsageError(f"{owner}: {name} is {value!r}, expected {_type_name(hints[name])}")
+    try:
+        return config(**options)
+    except ValueError as error:
+        raise UsageError(f"{owner}: {error}") from None
+
+
+def with_options(function: Callable[..., Any], config: type, owner: str) -> Callable[..., Any]:
+    """`function` with its parameter `config` replaced by one option for every field of the dataclass.
+
+    Raises ValueError if a field has the name of one of the function's own parameters or a type that is no option's.
+    """
+    own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "config"]
+    hints = get_type_hints(config)
+    added = [_parameter(field, hints[field.name], owner) for field in dataclasses.fields(config)]
+    for parameter in added:
+        if parameter.name in {p.name for p in own}:
+            raise ValueError(f"option '{parameter.name}' of {owner} is one that every command of its kind has")
+
+    def command(**arguments: Any) -> Any:
+        chosen = {parameter.name: arguments.pop(parameter.name) for parameter in added}
+        return function(**arguments, config=make_config(config, chosen, owner))
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *added)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {}
+    command.__doc__ = inspect.getdoc(function)
+    return command
+
+
+def arguments(config: Any) -> list[str]:
+    """The options that make this configuration, as typed on a command line; what is at its default is left out."""
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == _default(field):
+            continue
+        flag = _flag(field.name)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            words += [flag, _listed(value) if isinstance(value, (tuple, list)) else str(value)]
+    return words
+
+
+def _flag(name: str) -> str:
+    return "--" + name.rstrip("_").replace("_", "-")
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _parameter(field: dataclasses.Field[Any], hint: Any, owner: str) -> inspect.Parameter:
+    import typer
+
+    flag, default = _flag(field.name), _default(field)
+    if default is dataclasses.MISSING:
+        raise ValueError(f"option '{field.name}' of {owner} has no default")
+    kind: dict[str, Any] = {"help": field.metadata.get("help", ""), "rich_help_panel": f"Options of {owner}"}
+    flags = [f"{flag}/--no-{flag[2:]}"] if hint is bool else [flag]
+    if get_origin(hint) is tuple:
+        (item,) = set(get_args(hint)) - {...}
+        kind |= {"parser": _list_parser(item), "metavar": f"{_type_name(item)},...", "show_default": _listed(default)}
+        hint = Any
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[hint, typer.Option(*flags, **kind)],
+    )
+
+
+def _list_parser(item: Any) -> Callable[[Any], tuple[Any, ...]]:
+    def parse(text: Any) -> tuple[Any, ...]:
+        if isinstance(text, tuple):
+            return text
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        for word in words if get_origin(item) is Literal else []:
+            if word not in get_args(item):
+                raise ValueError(f"{word!r} is not one of {', '.join(get_args(item))}")
+        return tuple(words if get_origin(item) is Literal else map(item, words))
+
+    return parse
+
+
+def _listed(default: Any) -> str:
+    return ",".join(map(str, default))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the value has the type; an int is a float too, a list does for a tuple."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is tuple:
+        return isinstance(value, (tuple, list)) and all(_fits(each, get_args(hint)[0]) for each in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return hint is Any or (value is None if hint is type(None) else isinstance(value, hint))
+
+
+def _type_name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

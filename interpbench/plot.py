@@ -1,0 +1,104 @@
+"""A drawing of a circuit as SVG: layers as rows from the input at the bottom to the logits on top.
+
+Nodes of the circuit are dark and the others faint, only the circuit's edges are drawn; those into q, k and v end at
+their own place on the head. Plain text, no library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from interpbench.graph import Circuit, Graph
+
+WIDTH, HEIGHT = 62, 30
+"""Size of a node's box."""
+
+COLUMN, ROW, MARGIN = 96, 112, 36
+COLOURS = {"q": "#b8336a", "k": "#2a6f97", "v": "#3a7d44", "": "#333333"}
+LEGEND = (("q", "into a query"), ("k", "into a key"), ("v", "into a value"), ("", "into an MLP or the logits"))
+
+
+def circuit_svg(circuit: Circuit, title: str = "") -> str:
+    """The drawing as the text of an SVG file; `circuit` is at `edges` granularity."""
+    graph = circuit.graph
+    place = positions(graph)
+    used = {end.split("<")[0] for edge in circuit.edges for end in edge.split("->")}
+    width = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
+    height = max(y for _, y in place.values()) + HEIGHT / 2 + MARGIN + 34
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}" font-family="sans-serif" font-size="12">',
+        f"<title>{escape(title)}</title>",
+        "<defs>" + "".join(_arrow(kind) for kind in COLOURS) + "</defs>",
+        f'<rect width="{width:.0f}" height="{height:.0f}" fill="white"/>',
+        f'<text x="{MARGIN - 20}" y="24" font-size="15" fill="#111">{escape(title)}</text>',
+    ]
+    lines += [_row_label(graph, layer, place) for layer in range(graph.n_layers)]
+    lines += [_edge(edge, place) for edge in graph.edges if edge in circuit.edges]
+    lines += [_node(name, at, name in used) for name, at in place.items()]
+    lines += _legend(height)
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def positions(graph: Graph) -> Mapping[str, tuple[float, float]]:
+    """Centre of every node: heads side by side, their layer's MLP to the right and above, inputs below, logits on top."""
+    left = MARGIN + 44 + WIDTH / 2
+    middle = left + COLUMN * (graph.n_heads - 1) / 2
+    top = MARGIN + 40 + HEIGHT / 2
+    place = {"logits": (middle, top)}
+    for layer in range(graph.n_layers):
+        y = top + ROW * (graph.n_layers - layer)
+        place |= {f"a{layer}.h{head}": (left + COLUMN * head, y) for head in range(graph.n_heads)}
+        place[f"m{layer}"] = (left + COLUMN * graph.n_heads, y - 0.42 * ROW)
+    bottom = top + ROW * (graph.n_layers + 1)
+    return place | {"embed": (middle - COLUMN / 2, bottom), "pos": (middle + COLUMN / 2, bottom)}
+
+
+def _node(name: str, at: tuple[float, float], used: bool) -> str:
+    x, y = at
+    fill, stroke, text, thick = ("#fff6d6", "#222222", "#111111", 2) if used else ("#fafafa", "#d5d5d5", "#b5b5b5", 1)
+    shape = (
+        f'<rect x="{x - WIDTH / 2:.1f}" y="{y - HEIGHT / 2:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="6" '
+        f'fill="{fill}" stroke="{stroke}" stroke-width="{thick}"/>'
+    )
+    weight = ' font-weight="bold"' if used else ""
+    label = f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="{text}"{weight}>{escape(name)}</text>'
+    return shape + label
+
+
+def _edge(edge: str, place: Mapping[str, tuple[float, float]]) -> str:
+    """A curve from the top of the writer to the bottom of the reader, bent away from what stands between."""
+    writer, reader = edge.split("->")
+    node, _, kind = reader.rstrip(">").partition("<")
+    (x0, y0), (x1, y1) = place[writer], place[node]
+    y0, y1 = y0 - HEIGHT / 2, y1 + HEIGHT / 2 + 2
+    x1 += {"q": -WIDTH / 3, "k": 0, "v": WIDTH / 3, "": 0}[kind]
+    rise = y0 - y1
+    bend = 0.62 * COLUMN if abs(x1 - x0) < COLUMN / 2 and rise > ROW else 0
+    path = f"M{x0:.1f},{y0:.1f} C{x0 + bend:.1f},{y0 - 0.45 * rise:.1f} {x1 + bend:.1f},{y1 + 0.45 * rise:.1f}"
+    return (
+        f'<path d="{path} {x1:.1f},{y1:.1f}" fill="none" stroke="{COLOURS[kind]}" stroke-width="2.4" '
+        f'stroke-opacity="0.85" marker-end="url(#arrow{kind})"><title>{escape(edge)}</title></path>'
+    )
+
+
+def _arrow(kind: str) -> str:
+    return (
+        f'<marker id="arrow{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z" fill="{COLOURS[kind]}"/></marker>'
+    )
+
+
+def _row_label(graph: Graph, layer: int, place: Mapping[str, tuple[float, float]]) -> str:
+    y = place[f"a{layer}.h0"][1]
+    return f'<text x="{MARGIN - 20}" y="{y + 4:.1f}" fill="#888888">layer {layer}</text>'
+
+
+def _legend(height: float) -> list[str]:
+    lines = []
+    for i, (kind, text) in enumerate(LEGEND):
+        x = MARGIN - 20 + 104 * i
+        lines.append(f'<path d="M{x},{height - 18:.0f} h18" stroke="{COLOURS[kind]}" stroke-width="2.4"/>')
+        lines.append(f'<text x="{x + 23}" y="{height - 14:.0f}" fill="#555555" font-size="11">{text}</text>')
+    return lines

@@ -1,0 +1,121 @@
+"""Runs on disk: `<root>/<case>/<model>/<technique>/<digest>/`, each with
+
+    scores.json   the edge scores, in the circuit-file format of MIB
+    run.json      a `Record`, written last and atomically: it exists exactly if the run is complete
+    error.txt     only after a failure
+
+The digest is a hash over what determines the result, and over nothing else: not time, device or versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from interpbench.circuit_file import from_circuit_file, to_circuit_file
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.graph import Circuit, EdgeScores
+
+SCHEMA = 1
+RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
+
+
+class Asked(TypedDict):
+    """Everything that determines a result."""
+
+    schema: int
+    case: str
+    program_digest: str
+    model: str
+    weights_hash: str
+    technique: str
+    technique_version: str
+    config: dict[str, Any]
+    ablation: str
+    samples: int
+    seed: int
+
+
+class Record(Asked):
+    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen circuit (`to_json`), or None."""
+
+    digest: str
+    certified: bool | None
+    certified_edges: bool | None
+    metrics: dict[str, dict[str, Any]]
+    circuit: dict[str, Any] | None
+    notes: dict[str, Any]
+    seconds: float
+    versions: dict[str, str]
+
+
+def digest(asked: Asked) -> str:
+    """Hash of what was asked; 16 hexadecimal digits. Raises UsageError for a number that is not finite."""
+    try:
+        text = json.dumps(asked, sort_keys=True, allow_nan=False)
+    except ValueError:
+        raise UsageError(f"options must be finite numbers: {asked['config']}") from None
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_folder(root: str | Path, asked: Asked) -> Path:
+    """Where the run belongs; nothing is created."""
+    return Path(root) / asked["case"] / asked["model"] / asked["technique"] / digest(asked)
+
+
+def read(folder: Path) -> tuple[Record, EdgeScores] | None:
+    """A complete run, or None. Raises InterpbenchError if its files are damaged."""
+    if not (folder / RUN).exists():
+        return None
+    try:
+        record = json.loads((folder / RUN).read_text())
+        scores = from_circuit_file(json.loads((folder / SCORES).read_text()))
+    except (OSError, ValueError) as error:
+        raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
+    return record, scores
+
+
+def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:
+    """Store a run: scores first, run.json last. An older run or error in the folder ends before the new one begins."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (RUN, ERROR):
+        (folder / name).unlink(missing_ok=True)
+    _write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
+    _write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def write_error(folder: Path, error: Exception) -> Path:
+    """Keep the traceback of a failed run in its folder; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN).unlink(missing_ok=True)
+    _write_text(folder / ERROR, "".join(traceback.format_exception(error)))
+    return folder / ERROR
+
+
+def _write_text(path: Path, text: str) -> None:
+    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """The same as plain JSON: arrays and tuples as lists, numbers that are not finite as None, the rest as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)

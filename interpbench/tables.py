@@ -1,0 +1,82 @@
+"""What the command line shows: tables and JSON on stdout, progress on stderr of a terminal only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+WIDE = 200
+"""Columns where there is no terminal to ask."""
+
+
+def print_json(value: Any) -> None:
+    """Strict JSON: no NaN."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+def print_lines(lines: Iterable[str], to: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Plain lines."""
+    for line in lines:
+        print(line, file=getattr(sys, to))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; a column whose name ends in > is aligned to the right, columns without names have no header."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns)
+    )
+    for column in columns:
+        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False).print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it: None is a dash, numbers have three decimals."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+def certificate_rows(certificate: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """A certificate, line by line: what is nested as `name: part`."""
+    rows: list[tuple[str, Any]] = []
+    for name, value in certificate.items():
+        shown = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += [(f"{shown}: {part}", each) for part, each in certificate_rows(value)]
+        else:
+            rows.append((shown, value))
+    return rows
+
+
+@contextmanager
+def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, Mapping[str, Any]], None]]:
+    """A progress bar on stderr, if that is a terminal; yields a function of the steps done and numbers to show."""
+    if not sys.stderr.isatty():
+        yield lambda done, facts: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[facts]}"), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, facts="")
+
+        def update(done: int, facts: Mapping[str, Any]) -> None:
+            shown = "  ".join(f"{name} {cell(value)}" for name, value in facts.items() if isinstance(value, float))
+            bar.update(task, completed=done, total=facts.get("steps", total), facts=shown)
+
+        yield update
