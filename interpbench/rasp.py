@@ -75,24 +75,10 @@ class RaspReference:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
         if source is None or variable is None:
             return self.model(tokens)
-        graph = self.model.graph
-        out = torch.empty(*tokens.shape, self.model.config.d_vocab_out)
-        for v, name in enumerate([*self.components, None]):
-            rows = torch.nonzero(variable == (v if name else -1)).flatten()
-            if not len(rows):
-                continue
-            if name is None:
-                out[rows] = self.model(tokens[rows])
-            else:
-                mask = torch.zeros(graph.n_edges)
-                mask[graph.edges_from(name)] = 1
-                out[rows] = self.model(tokens[rows], mask, self.model.writers(source[rows]))
-        return out
-
-
-def evaluate(program: SOp, tokens: Sequence[Token]) -> list[Any]:
-    """What the RASP interpreter answers, one value a position; None where undefined."""
-    return list(program(list(tokens)))
+        writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
+        replaced = torch.zeros(len(self.model.graph.writers), len(tokens), dtype=torch.bool)
+        replaced[writers] = variable == torch.arange(len(writers))[:, None]
+        return self.model(tokens, other=self.model.writers(source), replaced=replaced)
 
 
 def compile_program(

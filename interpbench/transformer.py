@@ -26,7 +26,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -130,9 +130,10 @@ class Transformer:
         mask: Float[Tensor, "*circuit edge"] | None = None,
         other: Activations | None = None,
         nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+        replaced: Bool[Tensor, "writer row"] | None = None,
     ) -> Float[Tensor, "*circuit row position vocab_out"]:
         """Logits; see `run`."""
-        return self.run(tokens, mask, other, nudge)[0]
+        return self.run(tokens, mask, other, nudge, replaced)[0]
 
     @torch.no_grad()
     def writers(self, tokens: Int[Tensor, "*circuit row position"]) -> Activations:
@@ -145,11 +146,14 @@ class Transformer:
         mask: Float[Tensor, "*circuit edge"] | None = None,
         other: Activations | None = None,
         nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+        replaced: Bool[Tensor, "writer row"] | None = None,
     ) -> tuple[Float[Tensor, "*circuit row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
         dimension with one row each. `nudge` is added to the readers' inputs: its gradient is that of the inputs.
+        `replaced` says, row by row, which writers' outputs are the other run's for every reader: an intervention on
+        nodes, at the cost of a plain run.
         Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
         """
         config, graph, w = self.config, self.graph, self.weights
@@ -175,6 +179,8 @@ class Transformer:
             fresh = []
             for out in outs:
                 i = len(outputs)
+                if replaced is not None and other is not None and out is not None:
+                    out = torch.where(replaced[i], other[..., i, :, :, :], out)
                 if mask is not None and other is not None:
                     if out is None:
                         out = other[..., i, :, :, :]
