@@ -100,7 +100,7 @@ def load() -> Registry:
                     _, owner = found[kind].get(thing, (None, None))
                     if owner is not None:
                         raise ValueError(f"{kind[:-1]} '{thing}' is also provided by {owner}, which keeps the name")
-        except Exception as error:  # whatever a plugin raises is its own row, not our end
+        except (Exception, SystemExit) as error:  # whatever a plugin raises is its own row, not our end
             rows.append(Plugin(name, distribution, version, error=_one_line(error)))
             continue
         for kind, things in provided.items():
@@ -183,7 +183,7 @@ def _check_worker(thing: Any, method: str) -> None:
         raise TypeError(f"{thing.name}: has no method `{method}`")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -1,0 +1,160 @@
+"""Plugins: found, kept apart when broken, reported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interpbench import plugins
+from interpbench.errors import UsageError
+
+HERE = Path(__file__).parent
+NOTHING = {"cases": [], "trainers": [], "techniques": []}
+TECHNIQUE = """
+from dataclasses import dataclass
+from interpbench import hookimpl
+
+@dataclass(frozen=True)
+class Config: pass
+
+class Mine:
+    name, version, Config = "mine", "1", Config
+    def discover(self, problem, config): ...
+
+@hookimpl
+def interpbench_techniques(): return [Mine()]
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Put a plugin of one module on the path, with the metadata that an installer would write."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def put(name: str, code: str) -> None:
+        module = f"plugin_{name}_{tmp_path.name}"
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[interpbench]\n{name} = {module}\n")
+
+    return put
+
+
+def row(name: str) -> plugins.Plugin:
+    (found,) = [plugin for plugin in plugins.load().plugins if plugin.name == name]
+    return found
+
+
+def test_core_comes_through_the_hooks() -> None:
+    registry = plugins.load()
+    assert [plugin.name for plugin in registry.plugins[:2]] == ["cases", "trainers"]
+    assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= registry.cases.keys()
+    assert registry.plugins[0].error is None
+    assert {case.name for case in registry.suite("quick")} == {"3", "4", "7", "18", "44"}
+
+
+def test_a_plugin_is_found(install: Callable[[str, str], None]) -> None:
+    install("good", TECHNIQUE)
+    assert row("good") == plugins.Plugin("good", "dist-good", "1.0", techniques=("mine",))
+    assert plugins.load().technique("mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("def f(:", "SyntaxError"),
+        ("x = 1", "no function marked @interpbench.hookimpl"),
+        (TECHNIQUE.replace("interpbench_techniques", "interpbench_technique"), "did you mean 'interpbench_techniques'"),
+        (TECHNIQUE.replace("def interpbench_techniques()", "def interpbench_techniques(x)"), "PluginValidationError"),
+        (TECHNIQUE.replace("def discover", "def disclose"), "mine: has no method `discover`"),
+        (TECHNIQUE.replace("@dataclass(frozen=True)\n", ""), "mine: `Config` is not a dataclass"),
+        (TECHNIQUE.replace("[Mine()]", "[Mine(), Mine()]"), "'mine' is provided twice"),
+        (TECHNIQUE.replace("techniques(): return [Mine()]", "cases(): return ['3']"), "'3' is not an interpbench.Case"),
+        (TECHNIQUE.replace("[Mine()]", "1 / 0"), "ZeroDivisionError"),
+    ],
+)
+def test_a_broken_plugin_is_a_row_and_the_rest_works(
+    install: Callable[[str, str], None], code: str, why: str
+) -> None:
+    install("bad", code)
+    install("good", TECHNIQUE)
+    bad = row("bad")
+    assert bad.error is not None and why in bad.error and "\n" not in bad.error
+    assert not bad.techniques
+    assert row("good").techniques == ("mine",)
+
+
+def test_a_name_is_given_once(install: Callable[[str, str], None]) -> None:
+    install("one", TECHNIQUE)
+    install("two", TECHNIQUE)
+    assert row("one").techniques == ("mine",)
+    assert row("two").error == "ValueError: technique 'mine' is also provided by plugin 'one' of dist-one, which keeps the name"
+
+
+def test_a_plugin_cannot_take_a_core_name(install: Callable[[str, str], None]) -> None:
+    code = "import dataclasses\nfrom interpbench import hookimpl, load_case\nfrom interpbench.cases.counting import occurrences\n"
+    install("copy", code + "@hookimpl\ndef interpbench_cases(): return [dataclasses.replace(occurrences, name='3')]")
+    error = row("copy").error or ""
+    assert "case '3'" in error and "plugin 'cases' of interpbench" in error
+    assert plugins.load_case("3").output == "numerical"
+
+
+@pytest.mark.parametrize(("wanted", "there"), [("", set()), ("one", {"one"}), (" one, two ", {"one", "two"})])
+def test_loading_can_be_restricted(
+    install: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, wanted: str, there: set[str]
+) -> None:
+    install("one", TECHNIQUE)
+    install("two", TECHNIQUE.replace('"mine"', '"other"'))
+    monkeypatch.setenv(plugins.RESTRICT, wanted)
+    assert {plugin.name for plugin in plugins.load().plugins} == {"cases", "trainers"} | there
+
+
+def test_a_restriction_to_what_is_not_there_is_reported(
+    install: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("one", TECHNIQUE)
+    monkeypatch.setenv(plugins.RESTRICT, "onne")
+    assert "did you mean 'one'" in (row("onne").error or "")
+
+
+def test_an_unknown_name_says_what_is_there(install: Callable[[str, str], None]) -> None:
+    install("bad", "import nowhere_to_be_found")
+    install("good", TECHNIQUE)
+    registry = plugins.load()
+    with pytest.raises(UsageError, match="no technique 'minne'; did you mean 'mine'?"):
+        registry.technique("minne")
+    with pytest.raises(UsageError, match="there are: .*mine.*broken: .*bad.*interpbench plugins"):
+        registry.technique("zzzz")
+    with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'?"):
+        registry.suite("quik")
+
+
+def test_real_packages_installed_side_by_side(tmp_path: Path, subject_folder: Path, process: Callable) -> None:
+    """A good and a broken package, built and installed by pip, used by a process of its own."""
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
+    packages = [str(HERE / "plugin_package"), str(HERE / "broken_plugin")]
+    subprocess.run([*pip, "--no-build-isolation", "--target", str(site), *packages], check=True)
+
+    ended = process("plugins", "--json", cwd=tmp_path, PYTHONPATH=str(site))
+    rows = {each["name"]: each for each in json.loads(ended.out)["plugins"]}
+    own = {"name": "single-edges", "distribution": "interpbench-single-edges", "version": "1.2.3", "error": None}
+    assert rows["single-edges"] == NOTHING | own | {"techniques": ["single-edges"]}
+    assert rows["broken"]["error"] == "RuntimeError: this plugin is broken"
+
+    words = ["run", "single-edges", "--case", "3", "--model", str(subject_folder), "--samples", "50", "--keep", "4"]
+    ended = process(*words, "--json", cwd=tmp_path, PYTHONPATH=str(site))
+    assert ended.status == 0, ended.err
+    record = json.loads(ended.out)
+    assert record["technique_version"] == "1" and record["config"] == {"keep": 4}
+    assert record["metrics"]["edges"]["chosen"]["size"] == 4
+    assert record["notes"]["largest"] > 0
