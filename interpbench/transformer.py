@@ -38,8 +38,8 @@ ACTIVATIONS = {
     "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
 }
 
-Activations = Float[Tensor, "*circuit writer feature position row"]
-"""What every writer adds to the residual stream."""
+Activations = Float[Tensor, "*#circuit writer feature #position #row"]
+"""What every writer adds to the residual stream; one row where all rows share it (a mean)."""
 
 
 @dataclass(frozen=True)
@@ -126,28 +126,28 @@ class Transformer:
 
     def __call__(
         self,
-        tokens: Int[Tensor, "*circuit row position"],
-        mask: Float[Tensor, "*circuit edge"] | None = None,
+        tokens: Int[Tensor, "*#circuit row position"],
+        mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
-        nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+        nudge: Float[Tensor, "*#circuit reader feature position row"] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
-    ) -> Float[Tensor, "*circuit row position vocab_out"]:
+    ) -> Float[Tensor, "... row position vocab_out"]:
         """Logits; see `run`."""
         return self.run(tokens, mask, other, nudge, replaced)[0]
 
     @torch.no_grad()
-    def writers(self, tokens: Int[Tensor, "*circuit row position"]) -> Activations:
+    def writers(self, tokens: Int[Tensor, "*#circuit row position"]) -> Activations:
         """What every writer adds in the plain run; the `other` of a later run. No gradient flows through it."""
         return torch.stack(self.run(tokens)[1], -4)
 
     def run(
         self,
-        tokens: Int[Tensor, "*circuit row position"],
-        mask: Float[Tensor, "*circuit edge"] | None = None,
+        tokens: Int[Tensor, "*#circuit row position"],
+        mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
-        nudge: Float[Tensor, "*circuit reader feature position row"] | None = None,
+        nudge: Float[Tensor, "*#circuit reader feature position row"] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
-    ) -> tuple[Float[Tensor, "*circuit row position vocab_out"], list[Tensor]]:
+    ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
