@@ -1,0 +1,100 @@
+"""What a training run carries from step to step, and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from interpbench.errors import InterpbenchError
+from interpbench.transformer import Transformer
+
+
+class FlatAdam:
+    """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations."""
+
+    def __init__(self, model: Transformer, betas: tuple[float, float] = (0.9, 0.98)) -> None:
+        self.config, self.betas = model.config, betas
+        self.shapes = model.config.weight_shapes()
+        self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
+        self.state |= {"mean": torch.zeros_like(self.state["weights"]), "square": torch.zeros_like(self.state["weights"])}
+        self.step = 0
+
+    def model(self, grad: bool = False) -> tuple[Transformer, Tensor]:
+        """The transformer made of the vector, and the vector that gradients arrive at."""
+        flat = self.state["weights"].detach().requires_grad_(grad)
+        parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
+        weights = {n: part.view(shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
+        return Transformer(self.config, weights), flat
+
+    def update(self, gradient: Tensor, lr: float, clip: float) -> None:
+        """One step against the gradient, whose norm is clipped."""
+        gradient = gradient * (clip / gradient.norm().clamp(min=clip))
+        self.step += 1
+        for name, value, beta in zip(("mean", "square"), (gradient, gradient.square()), self.betas, strict=True):
+            self.state[name].lerp_(value, 1 - beta)
+        mean = self.state["mean"] / (1 - self.betas[0] ** self.step)
+        square = self.state["square"] / (1 - self.betas[1] ** self.step)
+        self.state["weights"] = self.state["weights"] - lr * mean / (square.sqrt() + 1e-8)
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds beside the weights."""
+
+    step: int = 0
+    is_open: bool = False
+    variable_weights: list[float] = field(default_factory=list)
+    lr: float = 0.0
+    best: float = 0.0
+    waited: int = 0
+    seconds: float = 0.0
+    numbers: dict[str, Any] = field(default_factory=dict)
+    done: bool = False
+
+
+def save(
+    folder: Path, settings: Mapping[str, Any], adam: FlatAdam, state: Progress, generator: torch.Generator
+) -> None:
+    """Write one file, replaced atomically: tensors, and the rest as JSON in its metadata."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {**adam.state, "generator": generator.get_state()}
+    facts = {"settings": settings, "progress": asdict(state), "adam_step": adam.step}
+    partial = folder / "checkpoint.partial"
+    save_file(tensors, partial, metadata={"interpbench": json.dumps(facts)})
+    partial.replace(folder / "checkpoint.safetensors")
+
+
+def resume(
+    folder: Path, settings: Mapping[str, Any], adam: FlatAdam, state: Progress, generator: torch.Generator
+) -> None:
+    """Continue where the checkpoint in `folder` stands, if there is one.
+
+    Raises InterpbenchError if it is damaged or was made with other settings.
+    """
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["interpbench"])
+        tensors = load_file(path)
+        generator.set_state(tensors.pop("generator"))
+        made_with, adam.step = facts["settings"], int(facts["adam_step"])
+        vars(state).update(facts["progress"])
+        if any(tensors[name].shape != value.shape for name, value in adam.state.items()):
+            raise ValueError("weights of another size")
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise InterpbenchError(f"the checkpoint {path} is damaged ({error}); remove it to start again") from None
+    for name in sorted(key for key in settings if settings[key] != made_with.get(key)):
+        text = f"the checkpoint {path} was made with {name}={made_with.get(name)}, not {settings[name]}"
+        raise InterpbenchError(f"{text}; use the same settings or another folder")
+    adam.state = tensors
