@@ -15,7 +15,7 @@ os.environ.pop("INTERPBENCH_PLUGINS", None)
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ("certificate", "circuit_file", "evaluate", "incremental", "problem", "transformer", "trainers")
+CHECKED = ("certificate", "circuit_file", "evaluate", "incremental", "problem", "trainers.rows", "transformer")
 install_import_hook([f"interpbench.{module}" for module in CHECKED], "beartype.beartype")
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from interpbench.case import Case
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
     from interpbench.evaluate import judge

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ ATOL = 0.05
 """Numerical outputs closer than this count as equal (the published tolerance)."""
 
 
+@runtime_checkable
 class Reference(Protocol):
     """A high-level causal model with named variables, each aligned with nodes of the subject."""
 

@@ -43,7 +43,7 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
     }
 
 
-def from_circuit_file(data: Mapping[str, Any]) -> EdgeScores:
+def from_circuit_file(data: Any) -> EdgeScores:
     """Scores from the content of a circuit file, ours or theirs (`embed` and `pos` then both have `input`'s score).
 
     Raises ValueError for anything of another form.

@@ -142,7 +142,9 @@ def _run(
     model: Model = "siit",
     samples: Annotated[int, typer.Option(min=1, help="Pairs of clean and corrupted inputs.")] = 1000,
     seed: Seed = 0,
-    ablation: Annotated[Literal["resample", "mean", "zero"], typer.Option(help="What a cut edge carries.")] = "resample",
+    ablation: Annotated[
+        Literal["resample", "mean", "zero"], typer.Option(help="What a cut edge carries.")
+    ] = "resample",
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
     force: Force = False,
     as_json: AsJson = False,

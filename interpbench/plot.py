@@ -42,7 +42,7 @@ def circuit_svg(circuit: Circuit, title: str = "") -> str:
 
 
 def positions(graph: Graph) -> Mapping[str, tuple[float, float]]:
-    """Centre of every node: heads side by side, their layer's MLP to the right and above, inputs below, logits on top."""
+    """Centre of every node: heads side by side, their MLP to the right and above, inputs below, logits on top."""
     left = MARGIN + 44 + WIDTH / 2
     middle = left + COLUMN * (graph.n_heads - 1) / 2
     top = MARGIN + 40 + HEIGHT / 2

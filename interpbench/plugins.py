@@ -105,10 +105,9 @@ def load() -> Registry:
             continue
         for kind, things in provided.items():
             found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
-        rows.append(Plugin(name, distribution, version, **{kind: tuple(things) for kind, things in provided.items()}))
-    by_name = {
-        kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()
-    }
+        cases, trainers, techniques = (tuple(provided[kind]) for kind in found)
+        rows.append(Plugin(name, distribution, version, cases, trainers, techniques))
+    by_name = {kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()}
     return Registry(plugins=tuple(rows), **by_name)
 
 

@@ -17,7 +17,7 @@ from interpbench.errors import UsageError
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
 from interpbench.options import make_config
-from interpbench.problem import make_problem
+from interpbench.problem import Ablation, make_problem
 from interpbench.subjects import Subject, load_subject
 
 
@@ -42,7 +42,7 @@ def run(
     *,
     samples: int = 1000,
     seed: int = 0,
-    ablation: str = "resample",
+    ablation: Ablation = "resample",
     out: str | Path | None = None,
     force: bool = False,
     config: Any = None,
@@ -98,7 +98,7 @@ def run(
         raise
 
     certificate = subject.card.get("certificate") or {}
-    record = {
+    record: store.Record = {
         **asked,
         "config": store.plain(asked["config"]),
         "digest": digest,

@@ -43,7 +43,7 @@ class Asked(TypedDict):
 
 
 class Record(Asked):
-    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen circuit (`to_json`), or None."""
+    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen one (`to_json`), or None."""
 
     digest: str
     certified: bool | None

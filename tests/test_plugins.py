@@ -82,9 +82,7 @@ def test_a_plugin_is_found(install: Callable[[str, str], None]) -> None:
         (TECHNIQUE.replace("[Mine()]", "1 / 0"), "ZeroDivisionError"),
     ],
 )
-def test_a_broken_plugin_is_a_row_and_the_rest_works(
-    install: Callable[[str, str], None], code: str, why: str
-) -> None:
+def test_a_broken_plugin_is_a_row_and_the_rest_works(install: Callable[[str, str], None], code: str, why: str) -> None:
     install("bad", code)
     install("good", TECHNIQUE)
     bad = row("bad")
@@ -97,11 +95,14 @@ def test_a_name_is_given_once(install: Callable[[str, str], None]) -> None:
     install("one", TECHNIQUE)
     install("two", TECHNIQUE)
     assert row("one").techniques == ("mine",)
-    assert row("two").error == "ValueError: technique 'mine' is also provided by plugin 'one' of dist-one, which keeps the name"
+    assert (
+        row("two").error
+        == "ValueError: technique 'mine' is also provided by plugin 'one' of dist-one, which keeps the name"
+    )
 
 
 def test_a_plugin_cannot_take_a_core_name(install: Callable[[str, str], None]) -> None:
-    code = "import dataclasses\nfrom interpbench import hookimpl, load_case\nfrom interpbench.cases.counting import occurrences\n"
+    code = "import dataclasses\nfrom interpbench import hookimpl\nfrom interpbench.cases.counting import occurrences\n"
     install("copy", code + "@hookimpl\ndef interpbench_cases(): return [dataclasses.replace(occurrences, name='3')]")
     error = row("copy").error or ""
     assert "case '3'" in error and "plugin 'cases' of interpbench" in error

@@ -17,9 +17,7 @@ def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
         "cases": [case_facts(case) for case in registry.cases.values()],
         "techniques": [_worker(each) for each in registry.techniques.values()],
         "trainers": [_worker(each) for each in registry.trainers.values()],
-        "models": [
-            {"case": case.name, "model": model} for case in registry.cases.values() for model in models(case)
-        ],
+        "models": [{"case": case.name, "model": model} for case in registry.cases.values() for model in models(case)],
         "suites": [{"name": name, "cases": cases} for name, cases in registry.suites().items()],
         "plugins": [dataclasses.asdict(plugin) for plugin in registry.plugins],
     }

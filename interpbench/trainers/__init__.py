@@ -27,8 +27,15 @@ class Trained:
 class Trainer(Protocol):
     """Makes subjects. Its options are the fields of `Config`, a frozen dataclass with help text in the metadata."""
 
-    name: str
-    Config: type
+    @property
+    def name(self) -> str:
+        """What it is called on the command line."""
+        ...
+
+    @property
+    def Config(self) -> type[Any]:
+        """A frozen dataclass."""
+        ...
 
     def train(
         self, case: Case, config: Any, folder: Path | None, progress: Callable[[dict[str, Any]], None]

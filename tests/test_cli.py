@@ -1,0 +1,307 @@
+"""The command line as a stranger meets it: what it prints, its status, how fast it answers, what it survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import interpbench as ib
+
+HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
+SLOW_PLUGIN = """
+import os, pathlib, time
+from dataclasses import dataclass
+from interpbench import hookimpl
+
+@dataclass(frozen=True)
+class Config: pass
+
+class Slow:
+    name, version, Config = "slow", "1", Config
+    def discover(self, problem, config):
+        from interpbench.graph import EdgeScores
+        from interpbench.problem import Discovery
+        print("asked", flush=True)
+        if problem.clean.shape[1] == int(os.environ.get("HANG_AT", 0)):
+            time.sleep(600)
+        if problem.clean.shape[1] == int(os.environ.get("FAIL_AT", 0)):
+            raise ZeroDivisionError("by nothing")
+        values = problem.losses(problem.full.new_ones(1, problem.graph.n_edges), "mse").expand(problem.graph.n_edges)
+        return Discovery(EdgeScores(problem.graph, values.double().numpy()))
+
+@hookimpl
+def interpbench_techniques(): return [Slow()]
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH with a technique that hangs or fails on inputs of some length."""
+    site, module = tmp_path / "site", f"slow_{tmp_path.name}"
+    info = site / "slow-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{module}.py").write_text(SLOW_PLUGIN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[interpbench]\nslow = {module}\n")
+    return str(site)
+
+
+# What it shows
+
+
+def test_list_as_json(cli: Callable) -> None:
+    listed = json.loads(cli("list", "--json").out)
+    assert listed.keys() >= {"cases", "techniques", "trainers", "plugins"}
+    three = {case["name"]: case for case in listed["cases"]}["3"]
+    keys = {"name", "description", "output", "n_ctx", "vocab_size", "suites", "models"}
+    assert three.keys() == keys and (three["n_ctx"], three["vocab_size"], three["suites"]) == (5, 4, ["quick"])
+    assert "siit" in {trainer["name"] for trainer in listed["trainers"]}
+    assert {"name": "quick", "cases": ["3", "4", "7", "18", "44"]} in listed["suites"]
+
+
+@pytest.mark.parametrize("part", ["cases", "techniques", "trainers", "models", "suites"])
+def test_list_one_kind(cli: Callable, part: str) -> None:
+    assert json.loads(cli("list", part, "--json").out).keys() == {part}
+    assert cli("list", part).status == 0
+
+
+def test_plugins_as_json(cli: Callable) -> None:
+    rows = json.loads(cli("plugins", "--json").out)["plugins"]
+    assert [row["name"] for row in rows][:2] == ["cases", "trainers"]
+    assert rows[0].keys() == {"name", "distribution", "version", "cases", "trainers", "techniques", "error"}
+
+
+def test_show_as_json(cli: Callable, subject_folder: Path) -> None:
+    shown = json.loads(cli("show", "3", "--model", subject_folder, "--json").out)
+    subject = ib.load_subject("3", subject_folder)
+    assert set(shown["circuit"]["edges"]) == subject.circuit.edges
+    assert set(shown["circuit"]["heads"]) == subject.circuit.heads().edges
+    assert set(shown["circuit"]["nodes"]) == subject.circuit.nodes
+    assert (shown["name"], shown["shape"]["n_layers"], shown["card"]["schema"]) == ("3", 2, 1)
+
+
+def test_show_to_people_and_draw(cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
+    words = ("show", "3", "--model", subject_folder, "--plot", tmp_path / "a.svg")
+    ended = cli(*words)
+    assert ended.status == 0 and "Fraction of 'x'" in ended.out and "a1.h0<q>" in ended.out
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+    assert cli(*words).status == 2
+    assert cli(*words, "--force").status == 0
+    assert cli(*words[:-1], tmp_path / "nowhere" / "a.svg").status == 1
+
+
+def test_show_without_a_subject(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A case whose reference is no transformer, and which nobody has trained: still its circuit."""
+    monkeypatch.setattr("interpbench.subjects.ZOO", tmp_path)
+    shown = json.loads(cli("show", "ioi", "--json").out)
+    assert shown["model"] is None and "a4.h1->logits" in shown["circuit"]["edges"]
+
+
+def test_try(cli: Callable, subject_folder: Path) -> None:
+    words = ("try", "3", "x", "a", "x", "b", "--model", subject_folder)
+    answers = json.loads(cli(*words, "--json").out)
+    expected = ib.load_case("3").expected(["x", "a", "x", "b"])
+    for who in ("program", "reference", "subject"):
+        assert answers[who] == pytest.approx(expected, abs=1e-5)
+    assert "0.667" in cli(*words).out
+
+
+def test_try_parses_numbers(cli: Callable) -> None:
+    answers = json.loads(cli("try", "44", "10", "3", "7", "--model", "tracr", "--json").out)
+    assert answers["program"] == answers["subject"] == answers["reference"] == [0, 2, 1]
+
+
+def test_run_and_verify(cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
+    words = ("run", "eap", "--case", "3", "--model", subject_folder, "--samples", "50", "--out", tmp_path)
+    record = json.loads(cli(*words, "--json").out)
+    (stored,) = tmp_path.rglob("run.json")
+    assert record == json.loads(stored.read_text())
+    assert stored.parent == tmp_path / "3" / "custom" / "eap" / record["digest"]
+    table = cli(*words)
+    assert table.status == 0 and record["digest"] in table.out and table.err == ""
+    several = cli(*words[:3], "3,4", "--model", "tracr", *words[6:], "--json")
+    assert [each["case"] for each in json.loads(several.out)] == ["3", "4"]
+
+
+def test_a_techniques_own_options(cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
+    said = cli("run", "eap", "--help")
+    assert said.status == 0 and "--ig-steps" in said.out and "Options of eap" in said.out
+    words = ("run", "eap", "--case", "3", "--model", subject_folder, "--samples", "50", "--out", tmp_path, "--json")
+    assert json.loads(cli(*words, "--ig", "inputs", "--ig-steps", "3").out)["config"]["ig_steps"] == 3
+
+
+def test_help_and_version(cli: Callable) -> None:
+    assert "run" in cli().out and "run" in cli("--help").out
+    assert cli("--version").out.strip() == ib.__version__
+    assert "eap" in cli("run", "--help").out
+
+
+# What is wrong in what was asked
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("run eap --case 33", "no case '33'; did you mean '3'?"),
+        ("run eapp --case 3", "no technique 'eapp'; did you mean 'eap'?"),
+        ("run eap --case 3 --stepz 3", "No such option: --stepz"),
+        ("run eap --case 3 --samples 0", "0 is not in the range"),
+        ("run eap --case 3 --samples many", "'many' is not a valid int"),
+        ("run eap --case 3 --ablation noise", "'noise' is not one of"),
+        ("run eap --case 3 --model nowhere", "no model or folder 'nowhere'"),
+        ("run eap --suite quik", "no suite 'quik'; did you mean 'quick'?"),
+        ("run eap --suite quick --case 3", "not both"),
+        ("run eap", "name cases"),
+        ("show 33", "no case '33'"),
+        ("show 3 --model nowhere", "no model or folder 'nowhere'"),
+        ("try 3 q --model tracr", "case 3 has no token 'q'; its tokens: a b c x"),
+        ("try 3 x x x x x --model tracr", "case 3 takes 1 to 4 tokens, not 5"),
+        ("try 3", "Missing argument"),
+        ("verify 33", "no case '33'"),
+        ("verify", "name cases"),
+        ("train siitt --case 3", "no trainer 'siitt'; did you mean 'siit'?"),
+        ("train siit --case 33", "no case '33'"),
+        ("train siit", "Missing option '--case'"),
+        ("train siit --case 3 --rows 7", "multiple of group"),
+        ("lst", "No such command 'lst'"),
+        ("list things", "No such command 'things'"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(
+    cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str, why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = cli(*words.split())
+    assert ended.status == 2, ended
+    assert ended.err.startswith("error: ") and ended.err.count("\n") == 1 and why in ended.err
+    assert ended.out == "" and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run eap --case 3", "verify 3", "show 3", "try 3 x"])
+def test_damage_is_one_line_and_writes_nothing(
+    cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, subject_folder: Path, command: str
+) -> None:
+    folder = shutil.copytree(subject_folder, tmp_path / "subject")
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    ended = cli(*command.split(), "--model", folder)
+    assert ended.status == 1 and ended.out == ""
+    assert ended.err.startswith(f"error: {weights}: unreadable") and ended.err.count("\n") == 1
+    assert list(work.iterdir()) == []
+
+
+def test_nothing_is_trained_over_a_folder(cli: Callable, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    ended = cli("train", "siit", "--case", "3", "--out", tmp_path / "mine")
+    assert ended.status == 2 and "--force" in ended.err
+
+
+# How it behaves as a process
+
+
+def imports(tmp_path: Path, *words: str, **environment: str) -> set[str]:
+    """The heavy modules that a command imports."""
+    code = (
+        "import sys\nfrom interpbench.cli import main\ntry:\n main()\nfinally:\n"
+        f" print('IMPORTED', *[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stderr.split("IMPORTED")[1].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["plugins"], ["run", "--help"]])
+def test_quick_commands_import_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    assert imports(tmp_path, *words) == set()
+
+
+def test_the_test_of_imports_can_fail(tmp_path: Path, slow: str) -> None:
+    (plugin,) = Path(slow).glob("*.py")
+    plugin.write_text("import numpy\n" + plugin.read_text())
+    assert imports(tmp_path, "list", PYTHONPATH=slow) == {"numpy"}
+
+
+def test_a_run_imports_only_what_it_computes_with(tmp_path: Path, subject_folder: Path) -> None:
+    words = ("run", "eap", "--case", "3", "--model", str(subject_folder), "--samples", "20")
+    assert imports(tmp_path, *words) <= {"torch", "numpy"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"]])
+def test_quick_commands_answer_at_once(tmp_path: Path, process: Callable, words: list[str]) -> None:
+    """0.3 s of one core, the best of a few: other processes on the machine are not ours to measure."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert process(*words, cwd=tmp_path).status == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(4)) < 0.3
+
+
+def test_a_case_that_fails_is_shown_and_the_rest_goes_on(
+    cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(slow)
+    monkeypatch.setenv("FAIL_AT", "5")
+    words = ("run", "slow", "--case", "3,4,7", "--model", "tracr", "--samples", "20")
+    ended = cli(*words)
+    assert ended.status == 1
+    assert ended.err.startswith("case 3 failed: ZeroDivisionError: by nothing (traceback in runs/3/tracr/slow/")
+    assert {path.parts[-5] for path in tmp_path.rglob("run.json")} == {"4", "7"}
+    (kept,) = tmp_path.rglob("error.txt")
+    assert "Traceback" in kept.read_text()
+    ended = cli(*words[:3], "3", *words[4:], "--json")
+    assert ended.status == 1 and ended.err.count("\n") == 1 and "Traceback" not in ended.err
+    listed = json.loads(cli(*words, "--json").out.replace("asked\n", ""))
+    assert listed[0]["error"].startswith("ZeroDivisionError") and listed[1]["case"] == "4"
+
+
+def test_kill_and_run_again(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slow: str) -> None:
+    """Killed in its second case: the first is kept and not run again, and the numbers are those of an unbroken run."""
+    words = ("run", "slow", "--case", "3,4", "--model", "tracr", "--samples", "20", "--json")
+    command = [sys.executable, "-c", "from interpbench.cli import main; main()", *words]
+    environment = os.environ | {"PYTHONPATH": slow, "HANG_AT": "10"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        for _ in range(2):
+            assert running.stdout.readline() == "asked\n"
+        running.send_signal(signal.SIGKILL)
+    (kept,) = tmp_path.rglob("run.json")
+    before = (kept.read_bytes(), kept.stat().st_mtime_ns)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(slow)
+    ended = cli(*words)
+    assert ended.status == 0 and ended.out.startswith("asked\n[") and ended.out.count("asked") == 1
+    assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before
+    resumed = json.loads(ended.out.removeprefix("asked\n"))
+    fresh = json.loads(cli(*words, "--out", "fresh").out.replace("asked\n", ""))
+    for one, other in zip(resumed, fresh, strict=True):
+        assert (one["digest"], one["metrics"]) == (other["digest"], other["metrics"])
+
+
+def test_output_may_be_cut_off(tmp_path: Path) -> None:
+    """`interpbench list | head -0`: no traceback."""
+    command = f"{sys.executable} -c 'from interpbench.cli import main; main()' list --json | true"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,157 @@
+"""One run from top to bottom, stored and read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import interpbench as ib
+from interpbench import plugins, runner
+from interpbench.errors import UsageError
+from interpbench.graph import EdgeScores
+from interpbench.problem import Discovery
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    edges: int = 5
+    grid: tuple[float, ...] = (1.0, 2.0)
+
+
+class Counting:
+    """Cuts edges alone; counts how often it is asked, fails on request."""
+
+    name, version, Config = "counting", "1", Config
+
+    def __init__(self) -> None:
+        self.problems: list[Any] = []
+        self.error: Exception | None = None
+
+    def discover(self, problem: Any, config: Config) -> Discovery:
+        import torch
+
+        self.problems.append(problem)
+        if self.error is not None:
+            raise self.error
+        rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness)
+        scores = EdgeScores(problem.graph, rises.double().numpy())
+        return Discovery(scores, scores.top(config.edges), {"best": rises.max(), "none": float("nan")})
+
+
+@pytest.fixture
+def technique(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    counting, registry = Counting(), plugins.load()
+    loaded = dataclasses.replace(registry, techniques={**registry.techniques, "counting": counting})
+    monkeypatch.setattr(runner, "plugins", SimpleNamespace(load=lambda: loaded))
+    return counting
+
+
+def test_the_api(technique: Counting, subject_folder: Path) -> None:
+    result = ib.run("counting", "3", model=subject_folder, samples=50, seed=1, edges=4)
+    assert result.metrics["heads"]["auroc"] > 0.8
+    assert isinstance(result.scores, ib.EdgeScores) and result.circuit is not None and len(result.circuit.edges) == 4
+    assert result.folder is None
+    problem = technique.problems[0]
+    assert problem.clean.shape == (50, 5) and not (problem.clean == problem.corrupted).all()
+    assert problem.scored[:, 1:].all() and not problem.scored[:, 0].any()
+
+
+def test_the_record_names_everything(technique: Counting, subject_folder: Path) -> None:
+    subject = ib.load_subject("3", subject_folder)
+    record = ib.run("counting", subject, samples=20, ablation="mean").record
+    expected = {
+        "schema": 1,
+        "case": "3",
+        "program_digest": subject.case.reference().digest,
+        "model": "custom",
+        "weights_hash": subject.weights_hash,
+        "technique": "counting",
+        "technique_version": "1",
+        "config": {"edges": 5, "grid": [1.0, 2.0]},
+        "ablation": "mean",
+        "samples": 20,
+        "seed": 0,
+        "certified": None,
+    }
+    assert {key: record[key] for key in expected} == expected
+    assert record["seconds"] >= 0 and record["versions"].keys() == {"python", "interpbench", "torch", "numpy"}
+    assert record["notes"]["none"] is None and record["notes"]["best"] > 0
+    assert record["metrics"].keys() == {"edges", "heads", "nodes"}
+    json.dumps(record, allow_nan=False)
+
+
+def test_certificates_are_named(technique: Counting, subject_folder: Path) -> None:
+    subject = ib.load_subject("3", subject_folder)
+    card = subject.card | {"certificate": {"certified": True, "certified_edges": False}}
+    record = ib.run("counting", dataclasses.replace(subject, card=card), samples=20).record
+    assert (record["certified"], record["certified_edges"]) == (True, False)
+
+
+def test_a_complete_run_is_read_not_run(technique: Counting, subject_folder: Path, tmp_path: Path) -> None:
+    def run(**more: Any) -> runner.Result:
+        return ib.run("counting", "3", model=subject_folder, **{"samples": 20, "out": tmp_path, **more})
+
+    first, again = run(), run()
+    assert len(technique.problems) == 1
+    assert again.record == first.record and again.circuit == first.circuit and again.folder == first.folder
+    assert np.array_equal(again.scores.values, first.scores.values)
+    assert json.loads((first.folder / "run.json").read_text()) == first.record
+    run(force=True)
+    assert len(technique.problems) == 2
+    others = [run(seed=1), run(samples=21), run(ablation="zero"), run(edges=6)]
+    assert len(technique.problems) == 6
+    assert len({first.folder, *(other.folder for other in others)}) == 5
+
+
+def test_same_seed_same_numbers(technique: Counting, subject_folder: Path) -> None:
+    one, two, other = (ib.run("counting", "3", model=subject_folder, samples=30, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one.scores.values, two.scores.values) and one.metrics == two.metrics
+    assert not np.array_equal(one.scores.values, other.scores.values)
+
+
+def test_a_failure_leaves_its_traceback(technique: Counting, subject_folder: Path, tmp_path: Path) -> None:
+    technique.error = ZeroDivisionError("by nothing")
+    with pytest.raises(ZeroDivisionError):
+        ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path)
+    (error,) = tmp_path.rglob("*.*")
+    assert error.name == "error.txt" and "by nothing" in error.read_text()
+    technique.error = None
+    result = ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path)
+    assert result.folder == error.parent and not error.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"technique": "countin"}, "did you mean 'counting'"),
+        ({"case": "33"}, "did you mean '3'"),
+        ({"model": "nowhere"}, "no model or folder 'nowhere'"),
+        ({"edgez": 3}, "did you mean 'edges'"),
+        ({"edges": "x"}, "expected int"),
+        ({"samples": 0}, "at least 1"),
+        ({"seed": -1}, "at least 0"),
+        ({"grid": (float("inf"),)}, "finite"),
+    ],
+)
+def test_mistakes_write_nothing(
+    technique: Counting, subject_folder: Path, tmp_path: Path, change: dict[str, Any], why: str
+) -> None:
+    asked = {"technique": "counting", "case": "3", "model": subject_folder, "out": tmp_path / "runs"} | change
+    with pytest.raises(UsageError, match=why):
+        ib.run(asked.pop("technique"), asked.pop("case"), **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_usage_error_of_the_technique_writes_nothing(
+    technique: Counting, subject_folder: Path, tmp_path: Path
+) -> None:
+    technique.error = UsageError("this loss has no gradient here")
+    with pytest.raises(UsageError):
+        ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
