@@ -50,6 +50,8 @@ class Incremental:
         self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()
         self._kept = np.zeros((len(self.graph.readers), len(self.graph.writers)), dtype=np.float32)
         self._kept[self.graph.edge_reader, self.graph.edge_writer] = ~self.cut
+        nodes = [name.split("<")[0] for name in self.graph.readers[:-1]]
+        self._node = np.array([self.graph.writers.index(name) for name in nodes])
         self._find_live()
 
         scored = problem.scored.any(0).nonzero().squeeze(-1)
@@ -101,16 +103,9 @@ class Incremental:
             self._projections.pop(reader, None)
 
     def _find_live(self) -> None:
-        """Which writers and readers have a path of kept edges to the logits."""
-        per_layer = 3 * self.config.n_heads + 1
-        writers = self._kept[-1] > 0
-        readers = np.ones(len(self.graph.readers), dtype=bool)
-        for reader in range(len(readers) - 2, -1, -1):
-            layer, place = divmod(reader, per_layer)
-            readers[reader] = writers[2 + layer * (self.config.n_heads + 1) + place // 3]
-            if readers[reader]:
-                writers = writers | (self._kept[reader] > 0)
-        self._live_readers = readers
+        """Which readers have a path of kept edges to the logits."""
+        writers = self.graph.live_writers(~self.cut)
+        self._live_readers = np.append(writers[self._node], True)
 
     def _cut_into(self, reader: int) -> np.ndarray:
         """Writers whose edges into a reader are cut."""

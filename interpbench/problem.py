@@ -46,8 +46,9 @@ __all__ = [
     "Loss",
     "Problem",
     "Technique",
+    "choose_among",
+    "choose_top",
     "make_problem",
-    "smallest_faithful",
 ]
 
 Output = Literal["categorical", "numerical"]
@@ -60,6 +61,8 @@ LOSSES: Mapping[Output, tuple[Loss, ...]] = {
 }
 CHUNK = 1 << 24
 """How many activations (numbers) one pass may hold."""
+CHOOSING = 256
+"""Rows that the size of a circuit is chosen on; its edges are ranked on all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,19 +289,34 @@ class Technique(Protocol):
         ...
 
 
-def smallest_faithful(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
-    """The fewest top-scored edges whose faithfulness loss is at most `share` of that of a model with every edge cut.
+def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
+    """The fewest top-scored edges that are faithful: whose loss is at most `share` of that of cutting every edge.
 
-    Found by bisection, that is, as if the loss fell with every edge added; it usually does.
+    The loss is `problem.faithfulness`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
+    is, as if the loss fell with every edge added; it usually does.
     """
-    graph, kind = problem.graph, problem.faithfulness
-    rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")))
+    edges = problem.graph.n_edges
+    problem = problem.take(slice(CHOOSING))
+    rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")), device=problem.device)
 
-    def loss(edges: int) -> float:
-        return problem.losses((rank >= edges).float()[None], kind).item()
+    def loss(kept: int) -> float:
+        return problem.losses((rank >= kept)[None].to(problem.full), problem.faithfulness).item()
 
-    low, high, bound = 0, graph.n_edges, share * loss(0)
+    low, high, bound = 0, edges, share * loss(0)
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if loss(middle) <= bound else (middle + 1, high)
     return scores.top(low)
+
+
+def choose_among(problem: Problem, cuts: Bool[Tensor, "circuit edge"], share: float) -> int:
+    """Which of some circuits, given by the edges they cut, keeps the fewest edges among the faithful ones.
+
+    Faithful is meant as in `choose_top`; if none is, the most faithful one is chosen.
+    """
+    problem = problem.take(slice(CHOOSING))
+    masks = torch.cat([cuts, torch.ones_like(cuts[:1])]).to(problem.full)
+    *losses, bound = problem.losses(masks, problem.faithfulness).tolist()
+    good = [i for i, loss in enumerate(losses) if loss <= share * bound]
+    kept = (~cuts).sum(-1).tolist()
+    return min(good, key=kept.__getitem__) if good else losses.index(min(losses))

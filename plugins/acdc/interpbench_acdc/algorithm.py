@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from interpbench import Circuit, Discovery, EdgeScores, Graph
-from interpbench.problem import Incremental, Loss, Problem
+from interpbench.problem import Incremental, Loss, Problem, choose_among
 
 if TYPE_CHECKING:
     from interpbench_acdc import Config
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 def discover(problem: Problem, config: Config) -> Discovery:
     """Search at every threshold; an edge's score is the smallest one at which it is cut (infinite: never).
 
-    The circuit chosen is the smallest that leaves at most `config.faithful` of the loss of a model with every edge
-    cut; if there is none, that of the smallest threshold.
+    Of the circuits found, the smallest faithful one is chosen.
     """
     graph, taus = problem.graph, np.array(config.thresholds)
     loss = problem.check_loss(problem.faithfulness if config.loss == "auto" else config.loss)
@@ -34,11 +34,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
     cut = np.stack([search.found[tau].cut for tau in taus])
 
     scores = np.where(cut.any(0), taus[cut.argmax(0)], np.inf)
-    found = [search.found[tau] for tau in taus]
-    distances = problem.losses(problem.full.new_tensor(np.vstack([cut, np.ones_like(cut[:1])])), problem.faithfulness)
-    *distances, empty = distances.tolist()
-    good = [i for i, distance in enumerate(distances) if distance <= config.faithful * empty]
-    chosen = min(good, key=lambda i: (~cut[i]).sum(), default=0)
+    chosen = choose_among(problem, torch.tensor(cut, device=problem.device), config.faithful)
     notes = {
         "loss": loss,
         "order": "readers from the output back; writers "
@@ -47,7 +43,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
         "tests": search.tests,
         "tau": taus.tolist(),
         "edges_kept": (~cut).sum(1).tolist(),
-        "losses": [end.loss for end in found],
+        "losses": [search.found[tau].loss for tau in taus],
         "chosen_tau": float(taus[chosen]),
         "nested": "circuits of different tau come from separate greedy searches and need not contain one another",
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from interpbench import Discovery, EdgeScores, UsageError
-from interpbench.problem import Loss, Problem, smallest_faithful
+from interpbench.problem import Loss, Problem, choose_top
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,7 +35,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
         scores = scores.abs()
     size = {"none": scores.new_ones(()), "max": scores.abs().max(), "sum": scores.abs().sum()}[config.normalise]
     scores = EdgeScores(problem.graph, (scores / size.clamp(min=torch.finfo(scores.dtype).tiny)).cpu().numpy())
-    circuit = smallest_faithful(problem, scores, config.faithful)
+    circuit = choose_top(problem, scores, config.faithful)
     method = {"none": f"EAP at the {config.at} point"}.get(config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps")
     notes = {"method": method, "loss": loss, "sign": config.sign, "normalise": config.normalise}
     return Discovery(scores, circuit, {**notes, "chosen": f"fewest edges with at most {config.faithful} of the loss"})

@@ -1,0 +1,62 @@
+"""Subnetwork probing as a technique of interpbench: `interpbench run sp --case 3`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from interpbench import hookimpl
+
+if TYPE_CHECKING:
+    from interpbench.problem import Discovery, Problem
+
+
+def _option(default: Any, text: str, **more: str) -> Any:
+    return field(default=default, metadata={"help": text, **more})
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is learnt and how. Raises ValueError for values that make no sense."""
+
+    edgewise: bool = _option(
+        True, "A mask for every edge, or for every node (q, k, v input, MLP output).", flags="--edgewise/--nodewise"
+    )
+    lambda_: tuple[float, ...] = _option((5.0,), "Weights of the share of units kept; one mask is learnt for each.")
+    relative: bool = _option(True, "Count lambda in units of the loss of cutting every edge.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+        "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
+    )
+    steps: int = _option(300, "Optimiser steps at most.")
+    lr: float = _option(0.1, "Peak learning rate (Adam, linear warm-up and decay).")
+    rows: int = _option(16, "Rows a step, drawn anew (0: all).")
+    draws: int = _option(16, "Random masks a step, each on all rows of the step.")
+    patience: int = _option(50, "Stop when the final mask has not changed for this many steps.")
+    faithful: float = _option(0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss.")
+
+    def __post_init__(self) -> None:
+        if not self.lambda_ or min(self.lambda_) < 0:
+            raise ValueError(f"lambda is {self.lambda_}, expected one or more numbers of at least 0")
+        for name in ("steps", "lr", "draws", "patience"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+
+
+class Sp:
+    """Subnetwork probing (arXiv 2104.03514), over nodes or over edges."""
+
+    name = "sp"
+    version = "0.1.0"
+    Config = Config
+
+    def discover(self, problem: Problem, config: Config) -> Discovery:
+        """Learn a stochastic mask, and return the deterministic one that it ends in."""
+        from interpbench_sp.algorithm import discover
+
+        return discover(problem, config)
+
+
+@hookimpl
+def interpbench_techniques() -> list[Sp]:
+    """The one technique of this plugin."""
+    return [Sp()]
