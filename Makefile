@@ -1,0 +1,34 @@
+# `make demo` and `make test`, each from nothing: a virtual environment in .venv, the tested versions, the job.
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp
+WANTED = pyproject.toml plugins/eap/pyproject.toml plugins/acdc/pyproject.toml plugins/sp/pyproject.toml constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/interpbench run eap --case ioi
+
+test: $(VENV)/.installed-for-tests
+	$(VENV)/bin/python -m pytest
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("interpbench needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# PyTorch first and alone, so that a copy that is there already (of whatever build) is kept.
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(PIP) $(shell grep '^torch==' constraints.txt)
+	touch $@
+
+$(VENV)/.installed: $(WANTED) $(VENV)/.torch
+	$(PIP) $(PACKAGES)
+	touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(PIP) -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,96 @@
+"""The four distributions: one version, complete wheels, an installation from nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+NAMES = ["interpbench", "interpbench-acdc", "interpbench-eap", "interpbench-sp"]
+
+
+def project(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All four, built; the source tree stays as it was."""
+    out = tmp_path_factory.mktemp("wheels")
+    for folder in PROJECTS:
+        build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+        subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    return {path.name.split("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+
+
+def test_one_version() -> None:
+    assert [project(folder)["name"] for folder in PROJECTS] == NAMES
+    (version,) = {project(folder)["version"] for folder in PROJECTS}
+    for folder in PROJECTS[1:]:
+        assert f"interpbench=={version}" in project(folder)["dependencies"]
+
+
+def test_every_distribution_has_what_a_stranger_looks_for() -> None:
+    for folder in PROJECTS:
+        facts = project(folder)
+        assert facts["license"] == "MIT" and facts["requires-python"] == ">=3.11"
+        assert (folder / facts["readme"]).stat().st_size > 100
+        assert list(folder.glob("tests/test_*.py"))
+
+
+def test_constraints_name_what_we_depend_on() -> None:
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").open() if "==" in line
+    }
+    facts = project(ROOT)
+    wanted = [*facts["dependencies"], *(name for extra in facts["optional-dependencies"].values() for name in extra)]
+    names = {re.split(r"[<>=\[]", name)[0] for name in wanted} - {"interpbench"}
+    assert names <= pinned
+    assert "+" not in (ROOT / "constraints.txt").read_text()
+
+
+def test_wheels_are_complete(wheels: dict[str, Path]) -> None:
+    assert sorted(wheels) == NAMES
+    for name, path in wheels.items():
+        files = set(zipfile.ZipFile(path).namelist())
+        package = name.replace("-", "_")
+        assert {f"{package}/__init__.py", f"{package}/py.typed"} <= files
+        assert not any("test_" in file or "__pycache__" in file for file in files)
+    files = set(zipfile.ZipFile(wheels["interpbench"]).namelist())
+    sources = [path for path in (ROOT / "interpbench").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {str(path.relative_to(ROOT)) for path in sources} <= files
+    assert any(file.endswith("LICENSE") for file in files)
+
+
+def test_the_zoo_is_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "interpbench" / "zoo").rglob("*") if path.is_file()) < 3_000_000
+
+
+@pytest.mark.slow
+def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
+    (torch,) = [line.strip() for line in (ROOT / "constraints.txt").open() if line.startswith("torch==")]
+    subprocess.run([*install, torch], check=True)
+    subprocess.run([*install, *wheels.values()], check=True)
+    command = tmp_path / "venv" / "bin" / "interpbench"
+
+    def run(*words: str) -> Any:
+        done = subprocess.run([command, *words, "--json"], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)
+
+    rows = run("plugins")["plugins"]
+    assert {row["distribution"] for row in rows} == set(NAMES) and not any(row["error"] for row in rows)
+    for technique in ("eap", "acdc", "sp"):
+        assert run("run", technique, "--case", "3", "--samples", "50")["metrics"]["heads"]["auroc"] > 0.5
