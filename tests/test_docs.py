@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import re
 import shlex
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 import interpbench as ib
-from interpbench import plugins
+from interpbench import certificate, plugins
 
 ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
@@ -30,7 +32,7 @@ def snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
     def load(name: str) -> Any:
         (code,) = [
-            block for block in blocks(CONTRIBUTING, "python") if f" {name}" in block and "check_tech" not in block
+            block for block in blocks(CONTRIBUTING, "python") if re.search(rf"^(def|class) {name}\b", block, re.M)
         ]
         module = f"snippet_{name.lower()}_{tmp_path.name}"
         (tmp_path / f"{module}.py").write_text(code)
@@ -70,13 +72,14 @@ def test_the_technique(snippet: Callable[[str], Any], cli: Callable, subject_fol
     namespace["test_conformance"]()
 
 
-def test_the_trainer(snippet: Callable[[str], Any], cli: Callable, tmp_path: Path) -> None:
+def test_the_trainer(
+    snippet: Callable[[str], Any], cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Also what `train` does with any trainer: subject, certificate and command on the card, nothing else left."""
+    monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=100))
     module = snippet("Untrained").__name__
     hook = "\nfrom interpbench import hookimpl\n@hookimpl\ndef interpbench_trainers(): return [Untrained()]\n"
     install(tmp_path, module, hook)
-    import importlib
-
     importlib.reload(importlib.import_module(module))
     words = ("train", "untrained", "--case", "3", "--seed", "7", "--out", tmp_path / "new" / "subject")
     ended = cli(*words, "--json")
@@ -134,6 +137,6 @@ def test_commands_and_options_exist(cli: Callable, command: str) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_paths_exist(path: Path) -> None:
     names = re.findall(r"`((?:interpbench|plugins|tests)/[\w./]+)`", path.read_text())
-    names += [name for name in re.findall(r"\]\(([\w./]+)\)", path.read_text())]
+    names += re.findall(r"\]\(([\w./]+)\)", path.read_text())
     for name in names:
         assert (ROOT / name).exists() or (path.parent / name).exists(), name

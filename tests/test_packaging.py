@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+CONSTRAINTS = ROOT / "constraints.txt"
 NAMES = ["interpbench", "interpbench-acdc", "interpbench-eap", "interpbench-sp"]
 
 
@@ -49,14 +50,12 @@ def test_every_distribution_has_what_a_stranger_looks_for() -> None:
 
 
 def test_constraints_name_what_we_depend_on() -> None:
-    pinned = {
-        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").open() if "==" in line
-    }
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in CONSTRAINTS.read_text().splitlines()}
     facts = project(ROOT)
     wanted = [*facts["dependencies"], *(name for extra in facts["optional-dependencies"].values() for name in extra)]
     names = {re.split(r"[<>=\[]", name)[0] for name in wanted} - {"interpbench"}
     assert names <= pinned
-    assert "+" not in (ROOT / "constraints.txt").read_text()
+    assert "+" not in CONSTRAINTS.read_text()
 
 
 def test_wheels_are_complete(wheels: dict[str, Path]) -> None:
@@ -80,8 +79,8 @@ def test_the_zoo_is_small() -> None:
 def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt"]
-    (torch,) = [line.strip() for line in (ROOT / "constraints.txt").open() if line.startswith("torch==")]
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", CONSTRAINTS]
+    (torch,) = re.findall(r"^torch==.*$", CONSTRAINTS.read_text(), flags=re.MULTILINE)
     subprocess.run([*install, torch], check=True)
     subprocess.run([*install, *wheels.values()], check=True)
     command = tmp_path / "venv" / "bin" / "interpbench"
