@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -11,10 +12,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import interpbench as ib
+from interpbench import tables
 
 HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
 SLOW_PLUGIN = """
@@ -305,3 +308,27 @@ def test_output_may_be_cut_off(tmp_path: Path) -> None:
     command = f"{sys.executable} -c 'from interpbench.cli import main; main()' list --json | true"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
+
+
+def test_without_the_tracr_extra(tmp_path: Path, process: Callable, subject_folder: Path) -> None:
+    """What needs it says so in one line; the rest works."""
+    (tmp_path / "tracr").mkdir()
+    (tmp_path / "tracr" / "__init__.py").write_text("raise ImportError('not installed')")
+
+    def run(*words: str) -> Any:
+        return process(*words, "--model", str(subject_folder), cwd=tmp_path, PYTHONPATH=str(tmp_path))
+
+    ended = run("try", "3", "x", "a")
+    assert ended.status == 0 and "0.500" in ended.out and "pip install 'interpbench[tracr]'" in ended.out
+    ended = run("verify", "3")
+    assert ended.status == 2 and ended.err.count("\n") == 1 and "pip install 'interpbench[tracr]'" in ended.err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with tables.progress("training", 3) as update:
+        update(2, {"loss": 0.25, "steps": 8})
+    assert ("training" in stderr.getvalue() and "loss 0.250" in stderr.getvalue()) == terminal

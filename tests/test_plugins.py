@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from interpbench import plugins
 from interpbench.errors import UsageError
+from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
 NOTHING = {"cases": [], "trainers": [], "techniques": []}
@@ -137,6 +139,11 @@ def test_an_unknown_name_says_what_is_there(install: Callable[[str, str], None])
         registry.technique("zzzz")
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'?"):
         registry.suite("quik")
+
+
+def test_the_package_passes_the_conformance_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(HERE / "plugin_package")
+    check_technique(importlib.import_module("interpbench_single_edges").SingleEdges())
 
 
 def test_real_packages_installed_side_by_side(tmp_path: Path, subject_folder: Path, process: Callable) -> None:

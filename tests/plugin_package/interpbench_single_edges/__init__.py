@@ -33,7 +33,7 @@ class SingleEdges:
 
         rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness)
         scores = EdgeScores(problem.graph, rises.numpy())
-        return Discovery(scores, scores.top(config.keep), {"largest": rises.max()})
+        return Discovery(scores, scores.top(config.keep), {"largest": float(rises.max())})
 
 
 @hookimpl
