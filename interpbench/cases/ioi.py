@@ -72,6 +72,13 @@ def abc(rng: np.random.Generator, inputs: Inputs) -> Inputs:
 _NAME_SET = frozenset(NAMES)
 
 
+# The reference says which variable reads which, not whether as query, key or value: all three count.
+_READS = (
+    *(("m0", "a1.h1"), ("m0", "a2.h1"), ("m0", "a4.h1")),
+    *(("a1.h1", "a2.h1"), ("a2.h1", "a4.h1")),
+)
+
+
 class IoiReference:
     """The causal model of spec: token, where it stood before, what to suppress, and the logits of names.
 
@@ -88,9 +95,7 @@ class IoiReference:
     }
     edges = (
         *("embed->m0", "pos->m0"),
-        *("m0->a1.h1<q>", "m0->a1.h1<k>", "m0->a1.h1<v>"),
-        *("a1.h1->a2.h1<q>", "m0->a2.h1<k>", "m0->a2.h1<v>"),
-        *("m0->a4.h1<k>", "m0->a4.h1<v>", "a2.h1->a4.h1<k>", "a2.h1->a4.h1<v>"),
+        *(f"{writer}->{head}<{x}>" for writer, head in _READS for x in "qkv"),
         "a4.h1->logits",
     )
 

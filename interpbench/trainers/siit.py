@@ -39,6 +39,7 @@ class Config:
     edges: float = _option(0.7, "Share of strict rows on edges; the others replace whole silent nodes.")
     circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = _option(0.9, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
+    silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
     steps: int = _option(20_000, "Optimiser steps at most.")
     rows: int = _option(256, "Rows a step.")
     group: int = _option(8, "Rows that share one mask.")

@@ -22,6 +22,7 @@ from interpbench.trainers import Trained
 from interpbench.trainers.rows import Pool, draw_masks, make_pool
 from interpbench.trainers.siit import Config
 from interpbench.trainers.state import FlatAdam, Progress, resume, save
+from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize
 
 
@@ -41,6 +42,23 @@ def row_loss(case: Case, logits: Tensor, target: Tensor, tokens: Tensor, plain: 
         language = F.cross_entropy(told.flatten(0, -2), following.flatten())
         loss = loss + 0.1 * (logits.shape[-2] - 1) * language * plain.float().mean()
     return loss
+
+
+def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
+    """Random weights, silent nodes writing less at first.
+
+    While the circuit is learnt, every silent node carries another input: noise, as loud as the signal where all nodes
+    write alike. They stay free to grow.
+    """
+    model = initialize(shape, config.seed)
+    weights = dict(model.weights)
+    for node in set(shape.graph.nodes) - circuit.nodes if config.strict else ():
+        layer, _, head = node[1:].partition(".h")
+        name = f"blocks.{layer}." + ("attn.W_O" if head else "mlp.W_out")
+        scale = torch.ones(len(weights[name]))
+        scale[int(head) if head else slice(None)] = config.silent_scale
+        weights[name] = weights[name] * scale.view(-1, *[1] * (weights[name].ndim - 1))
+    return Transformer(shape, weights)
 
 
 def headline(numbers: Mapping[str, Any], config: Config) -> float:
@@ -66,7 +84,7 @@ def train(
     shape = replace(reference.subject, attn_scale=0.0, **sizes)
     circuit = reference.circuit(shape.graph)
     masks = masks_of(reference, circuit)
-    adam = FlatAdam(initialize(shape, config.seed))
+    adam = FlatAdam(start(shape, circuit, config))
     state = Progress(variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict))
     state.lr = config.lr
     generator = torch.Generator().manual_seed(config.seed)

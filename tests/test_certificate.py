@@ -1,0 +1,109 @@
+"""The certificate says yes to a subject that is right by construction and names what was broken in another."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import interpbench
+from interpbench.case import Case
+from interpbench.certificate import certify, fresh_data, necessity
+from interpbench.graph import Circuit
+from interpbench.transformer import Transformer, initialize
+
+ROWS = 120
+
+
+def padded(name: str, n_layers: int = 2, n_heads: int = 3, noise: float = 0.3) -> tuple[Case, Transformer, Circuit]:
+    """The compiled reference inside a larger transformer.
+
+    The further nodes read everything and write, lively, into eight dimensions that nobody else reads.
+    """
+    case = interpbench.load_case(name)
+    reference = case.reference().model
+    small = reference.config
+    big = replace(
+        small, n_layers=n_layers, n_heads=n_heads, d_model=small.d_model + 8, d_mlp=small.d_mlp + 5, n_ctx=small.n_ctx
+    )
+    drawn = initialize(big, 0).weights
+    weights = {}
+    for key, shape in big.weight_shapes().items():
+        new = torch.zeros(shape)
+        if key in reference.weights:
+            old = reference.weights[key]
+            new[tuple(slice(0, n) for n in old.shape)] = old
+        weights[key] = new
+    used = case.reference().components
+    for node in big.graph.nodes:
+        if node not in used:
+            layer, _, head = node.removeprefix("a").removeprefix("m").partition(".h")
+            keys = [f"attn.W_{x}" for x in "QKVO"] if head else ["mlp.W_in", "mlp.W_out"]
+            for key in (f"blocks.{layer}.{k}" for k in keys):
+                at = int(head) if head else slice(None)
+                new = drawn[key][at] * noise / drawn[key].std()
+                if key.endswith(("W_O", "W_out")):
+                    new[..., : small.d_model] = 0
+                weights[key][at] = new
+    return case, Transformer(big, weights), Circuit(big.graph, case.reference().edges)
+
+
+@pytest.mark.parametrize("name", ["4", "7"])
+def test_a_subject_that_is_right_by_construction_is_certified(name: str) -> None:
+    case, model, circuit = padded(name)
+    told = certify(case, model, circuit, rows=ROWS)
+    assert told["certified"] and told["certified_edges"]
+    numbers = [told["accuracy"], told["iia_min"], told["strict_min"], told["strict_all"], told["edges"]]
+    assert numbers == [1.0] * 5
+    assert told["reference_equals_program"] == 1.0
+    assert told["liveliness"]["share_alive"] == 1.0
+    assert certify(case, model, circuit, rows=ROWS) == told, "same inputs, same numbers"
+
+
+def test_a_silent_head_that_matters_is_named() -> None:
+    case, model, circuit = padded("4")
+    weights = dict(model.weights)
+    weights["blocks.1.attn.W_O"] = weights["blocks.1.attn.W_O"].clone()
+    answer = model.weights["unembed.W_U"][:, 0].argmax()
+    weights["blocks.1.attn.W_O"][2, :, answer] = 3.0
+    told = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
+    assert not told["certified"]
+    assert told["strict"]["a1.h2"] < 0.95
+    assert told["worst_edge"]["heads"]["accuracy"] < 0.95
+
+
+def test_an_outside_edge_that_matters_is_named() -> None:
+    case, model, circuit = padded("7")
+    weights = dict(model.weights)
+    weights["unembed.W_U"] = weights["unembed.W_U"].clone()
+    classes = torch.randn(10, generator=torch.Generator().manual_seed(0))
+    weights["unembed.W_U"] += 100 * torch.outer(model.weights["embed.W_E"][4], classes)
+    told = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
+    assert not told["certified"]
+    assert told["worst_edge"]["edges"]["edge"] == "embed->logits"
+    assert told["edges"] < 0.99
+
+
+def test_a_variable_that_is_ignored_is_named() -> None:
+    case, model, circuit = padded("4")
+    weights = dict(model.weights)
+    weights["blocks.1.attn.W_O"] = weights["blocks.1.attn.W_O"].clone()
+    weights["blocks.1.attn.W_O"][1] = 0
+    told = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
+    assert not told["certified"]
+    assert min(told["iia_changed"], key=told["iia_changed"].get) == "a1.h1"
+    assert told["necessity"]["a1.h1->m1"] == 0.0
+
+
+def test_necessity_of_an_edge_with_nothing_to_carry() -> None:
+    """Attention over all earlier positions does not depend on the input: cutting its keys changes nothing."""
+    case, model, circuit = padded("4")
+    told = necessity(model, fresh_data(case, ROWS, 0), case.reference(), circuit)
+    assert told["pos->a1.h0<k>"] == 0.0
+    assert told["m1->logits"] == 1.0
+
+
+def test_data_are_exhaustive_where_inputs_are_few() -> None:
+    few, many = (fresh_data(interpbench.load_case(name), 1000, 0) for name in ("3", "2"))
+    assert few.exhaustive and len({tuple(row) for row in few.clean.tolist()}) == 256
+    assert not many.exhaustive and len(many.clean) == 1000
+    assert not few.scored[:, 0].any() and few.scored[:, 1:].all()
