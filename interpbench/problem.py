@@ -11,8 +11,8 @@ Losses (`LOSSES`) are means over scored positions, lower being nearer to the ful
     shift       (output - clean answer) * (corrupted answer - clean answer)               numerical
     mse, mae    squared, absolute error to the full model's output                        both
 
-`kl`, `mse` and `mae` are zero, and flat, where nothing is cut; `logit-diff` and `shift` are not, and that is why
-gradients at the clean point use those.
+`kl`, `mse` and `mae` are lowest where nothing is cut, so that their gradient there is zero or, for `mae`, undefined;
+`logit-diff` and `shift` are not, and that is why gradients at the clean point use those.
 
 Everything here is deterministic, and memory is bounded: rows and circuits are cut into chunks, which changes no
 result since a loss is a mean over rows.
@@ -28,7 +28,6 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -226,11 +225,11 @@ def _picked(answers: Tensor, logits: Tensor) -> Tensor:
 @torch.no_grad()
 def make_problem(
     model: Transformer,
-    clean: ArrayLike | Tensor,
-    corrupted: ArrayLike | Tensor,
+    clean: np.ndarray | Tensor,
+    corrupted: np.ndarray | Tensor,
     output: Output,
-    scored: ArrayLike | Tensor | None = None,
-    ablation: Ablation = "resample",
+    scored: np.ndarray | Tensor | None = None,
+    ablation: str = "resample",
     seed: int = 0,
 ) -> Problem:
     """State a problem. Token ids are `[row, position]`; `scored` is bool of the same shape (default: every position).
@@ -241,9 +240,10 @@ def make_problem(
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
     if clean.ndim != 2 or clean.shape != corrupted.shape or clean.shape != scored.shape:
-        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in zip(("clean", "corrupted", "scored"),
-                                                                         (clean, corrupted, scored), strict=True))
-        raise UsageError(f"inputs have shapes {shapes}; expected three times the same [row, position]")
+        shapes = ", ".join(str(tuple(x.shape)) for x in (clean, corrupted, scored))
+        raise UsageError(
+            f"clean, corrupted and scored have shapes {shapes}; expected three times the same [row, position]"
+        )
     if not scored.any():
         raise UsageError("no position is scored; expected at least one")
     if ablation not in ABLATIONS:
@@ -253,10 +253,11 @@ def make_problem(
         raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
     other = _ablated(model, corrupted, ablation)
     full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
-    return Problem(model, clean, corrupted, scored.bool(), output, ablation, seed, other, full, corrupted_full)
+    known: Ablation = ablation  # type: ignore[assignment]
+    return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full)
 
 
-def _ablated(model: Transformer, corrupted: Tensor, ablation: Ablation) -> Activations:
+def _ablated(model: Transformer, corrupted: Tensor, ablation: str) -> Activations:
     if ablation == "zero":
         return torch.zeros_like(model.writers(corrupted[:1]))
     parts = [model.writers(rows) for rows in corrupted.split(1024)]

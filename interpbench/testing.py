@@ -121,10 +121,11 @@ def random_problem(
     sizes: dict[str, Any] = {"n_layers": 2, "n_heads": 2, "d_model": 8, "d_head": 3, "d_mlp": 12, "n_ctx": 5, "d_vocab": 6}
     config = Config(**{**sizes, "d_vocab_out": 4 if output == "categorical" else 1, **shape})
     generator = torch.Generator().manual_seed(seed)
-    weights = {
-        name: torch.randn(size, generator=generator, dtype=torch.float64) * (size[-2] ** -0.5 if len(size) > 1 else 0.3)
-        for name, size in config.weight_shapes().items()
-    }
+    weights = {}
+    for name, size in config.weight_shapes().items():
+        leaf = name.rsplit(".", 1)[1]
+        scale = size[-2] ** -0.5 if leaf.startswith("W") else 0.3
+        weights[name] = scale * torch.randn(size, generator=generator, dtype=torch.float64) + (leaf == "w")
     tokens = torch.randint(config.d_vocab, (2, rows, config.n_ctx), generator=generator)
     scored = torch.rand(rows, config.n_ctx, generator=generator) < 0.7
     return make_problem(Transformer(config, weights), *tokens, output, scored, ablation, seed)

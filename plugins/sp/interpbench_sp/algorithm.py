@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from interpbench import Circuit, Discovery, EdgeScores, Graph
 from interpbench.problem import Loss, Problem, choose_among
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from interpbench_sp import Config
@@ -27,59 +28,68 @@ START = math.log(0.9 / 0.1) + SHIFT
 
 
 def discover(problem: Problem, config: Config) -> Discovery:
-    """Learn one mask for every lambda, all at once.
+    """Learn a mask for every lambda.
 
-    Scores are theta, averaged over the lambdas; of their circuits the smallest faithful one is chosen.
+    Scores are theta (of a node's edges: the lowest that covers them), averaged over the lambdas; of the circuits the
+    smallest faithful one is chosen.
     """
     graph = problem.graph
     loss = problem.check_loss(problem.faithfulness if config.loss == "auto" else config.loss)
-    units = torch.eye(graph.n_edges, dtype=torch.bool) if config.edgewise else node_units(graph)
-    theta, steps = train(problem, config, loss, units.to(problem.device))
+    units = edge_units(graph) if config.edgewise else node_units(graph)
+    everything_cut = problem.full.new_ones(1, graph.n_edges)
+    scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0
+    learnt = [train(problem, config, loss, units, scale * weight) for weight in config.lambda_]
 
-    lowest = torch.where(units.to(theta.device), theta.unsqueeze(-1), theta.max()).amin(-2)
+    theta = torch.stack([theta for theta, _ in learnt])
+    lowest = F.pad(theta, (0, 1), value=theta.max().item())[:, units].amin(-1)
     cut = lowest <= 0
     chosen = choose_among(problem, cut, config.faithful)
     notes = {
         "units": "edges" if config.edgewise else "nodes",
         "loss": loss,
         "lambda": list(config.lambda_),
+        "lambda_scale": scale,
         "edges_kept": (~cut).sum(-1).tolist(),
-        "steps": steps,
+        "steps": [steps for _, steps in learnt],
         "chosen_lambda": config.lambda_[chosen],
     }
     circuit = Circuit(graph, frozenset(e for e, c in zip(graph.edges, cut[chosen].tolist(), strict=True) if not c))
     return Discovery(EdgeScores(graph, lowest.mean(0).double().cpu().numpy()), circuit, notes)
 
 
-def node_units(graph: Graph) -> Bool[Tensor, "unit edge"]:
-    """Which edges every q, k, v input and every MLP output covers."""
-    reader, writer = torch.tensor(graph.edge_reader), torch.tensor(graph.edge_writer)
-    inputs = [reader == i for i, name in enumerate(graph.readers) if "<" in name]
-    return torch.stack([*inputs, *(writer == i for i, name in enumerate(graph.writers) if name.startswith("m"))])
+def edge_units(graph: Graph) -> Int[Tensor, "edge 1"]:
+    """The unit of every edge, where each is one."""
+    return torch.arange(graph.n_edges)[:, None]
+
+
+def node_units(graph: Graph) -> Int[Tensor, "edge 2"]:
+    """The units of every edge, where they are the q, k, v inputs and the MLPs; -1 where there is none.
+
+    An edge is kept as far as both its reader's and its writer's units are.
+    """
+    names = [name for name in graph.readers if "<" in name] + [name for name in graph.writers if name.startswith("m")]
+    number = {name: i for i, name in enumerate(names)}
+    return torch.tensor([[number.get(reader, -1), number.get(writer, -1)]
+                         for writer, reader in (edge.split("->") for edge in graph.edges)])
 
 
 def train(
-    problem: Problem, config: Config, loss: Loss, units: Bool[Tensor, "unit edge"]
-) -> tuple[Float[Tensor, "lambda unit"], int]:
-    """theta for every lambda, and after how many steps its sign had settled."""
+    problem: Problem, config: Config, loss: Loss, units: Int[Tensor, "edge k"], weight: float
+) -> tuple[Float[Tensor, " unit"], int]:
+    """theta of every unit, and the number of steps taken."""
     generator = torch.Generator().manual_seed(problem.seed)
-    like = {"dtype": problem.full.dtype, "device": problem.device}
-    weight = torch.tensor(config.lambda_, **like)
-    if config.relative:
-        weight = weight * problem.losses(torch.ones(1, units.shape[1], **like), loss).abs()
-    theta = torch.full((len(weight), len(units)), START, requires_grad=True, **like)
+    theta = problem.full.new_full((int(units.max()) + 1,), START, requires_grad=True)
     optimizer = torch.optim.Adam([theta], lr=config.lr)
     before, since = theta.detach() > 0, 0
     for step in range(config.steps):
         optimizer.param_groups[0]["lr"] = config.lr * min((step + 1) / 10, 1 - step / config.steps)
         part = problem.take(torch.randperm(len(problem.clean), generator=generator)[: config.rows or None])
-        noise = torch.empty(config.draws, *theta.shape, dtype=torch.float64).uniform_(1e-4, 1 - 1e-4, generator=generator)
-        keep = hard_concrete(theta + noise.logit().to(theta))
-        covered = torch.where(units, keep.unsqueeze(-1), 1).prod(-2)
-        kept_share = (theta - SHIFT).sigmoid().mean(-1)
-        total = part.loss(part.logits(1 - covered), loss).mean(0) + weight * kept_share
+        noise = torch.empty(config.draws, len(theta), dtype=torch.float64)
+        noise = noise.uniform_(1e-4, 1 - 1e-4, generator=generator).logit().to(theta)
+        kept = F.pad(hard_concrete(theta + noise), (0, 1), value=1.0)[:, units].prod(-1)
+        slope = part.gradients(1 - kept.detach(), loss)
         optimizer.zero_grad()
-        total.sum().backward()
+        (weight * (theta - SHIFT).sigmoid().mean() - (slope * kept).sum(-1).mean()).backward()
         optimizer.step()
         now = theta.detach() > 0
         since = 0 if (now != before).any() else since + 1
