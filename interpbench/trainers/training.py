@@ -94,11 +94,10 @@ def train(
     pool = make_pool(case, config.seed)
     check = fresh_data(case, config.eval_rows, seed=config.seed + 1_000_003)
     check = check.head(config.eval_rows)
-    plain = torch.zeros(masks.graph.n_edges)
 
     began = time.perf_counter() - state.seconds
     while state.step < config.steps and not state.done:
-        loss = _train_step(case, reference, config, masks, pool, adam, state, plain, generator)
+        loss = train_step(case, reference, config, masks, pool, adam, state, generator)
         if not math.isfinite(loss):
             raise InterpbenchError(f"training of case {case.name} diverged at step {state.step}: the loss is {loss}")
         state.step += 1
@@ -112,7 +111,7 @@ def train(
     return Trained(Transformer(shape, {k: v.detach().clone() for k, v in adam.model()[0].weights.items()}), circuit, facts)
 
 
-def _train_step(
+def train_step(
     case: Case,
     reference: Reference,
     config: Config,
@@ -120,9 +119,9 @@ def _train_step(
     pool: Pool,
     adam: FlatAdam,
     state: Progress,
-    plain: Tensor,
     generator: torch.Generator,
 ) -> float:
+    """Draw rows, run them in one pass, take one step; returns the loss."""
     groups = config.rows // config.group
     weights = torch.tensor(state.variable_weights)
     mask, variable = draw_masks(masks, config, groups, state.is_open, weights, generator)
@@ -131,7 +130,7 @@ def _train_step(
     tokens, source, target = (x.unflatten(0, (groups, config.group)) for x in (tokens, source, target))
     model, flat = adam.model(grad=True)
     logits = model(tokens, mask, model.writers(source))
-    loss = row_loss(case, logits, target, tokens, (mask == plain).all(-1, keepdim=True))
+    loss = row_loss(case, logits, target, tokens, (mask == 0).all(-1, keepdim=True))
     (gradient,) = torch.autograd.grad(loss, flat)
     adam.update(gradient, state.lr * min(1, (state.step + 1) / config.warmup), config.clip)
     return loss.item()
