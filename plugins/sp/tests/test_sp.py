@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from interpbench import Graph
+from interpbench.testing import toy_problem
+from interpbench_sp import Config, Sp
+from interpbench_sp.algorithm import SHIFT, START, edge_units, hard_concrete, node_units, train
+
+SHORT = Config(steps=20, draws=4)
+
+
+@pytest.mark.parametrize("output", ["categorical", "numerical"])
+def test_finds_the_toy_circuit(output):
+    problem, truth = toy_problem(output)
+    found = Sp().discover(problem, Config())
+    assert found.circuit == truth
+    assert found.notes["steps"][0] < Config().steps, "it stops when the mask no longer changes"
+
+
+def test_the_seed_decides():
+    one, same, another = (Sp().discover(toy_problem("categorical", seed=s)[0], SHORT) for s in (0, 0, 1))
+    assert np.array_equal(one.scores.values, same.scores.values)
+    assert not np.array_equal(one.scores.values, another.scores.values)
+
+
+def test_a_mask_does_not_depend_on_the_other_lambdas():
+    problem, _ = toy_problem("numerical")
+    units = edge_units(problem.graph)
+    both = Sp().discover(problem, Config(steps=20, draws=4, lambda_=(1.0, 9.0)))
+    scale = both.notes["lambda_scale"]
+    each = [train(problem, SHORT, "mse", units, scale * weight)[0] for weight in (1.0, 9.0)]
+    assert np.allclose(both.scores.values, torch.stack(each).mean(0).numpy())
+    assert len(both.notes["edges_kept"]) == 2
+
+
+def test_hard_concrete_starts_kept_with_probability_nine_tenths():
+    noise = torch.empty(200_000, dtype=torch.float64).uniform_(1e-4, 1 - 1e-4, generator=torch.Generator().manual_seed(0))
+    keep = hard_concrete(START + noise.logit())
+    assert keep.min() == 0 and keep.max() == 1
+    assert (keep > 0).double().mean().item() == pytest.approx(0.9, abs=0.003)
+    assert torch.sigmoid(torch.tensor(START - SHIFT)).item() == pytest.approx(0.9)
+    assert hard_concrete(torch.tensor(0.0)).item() == pytest.approx(0.5), "kept if theta > 0"
+
+
+def test_nodes_are_inputs_of_heads_and_outputs_of_mlps():
+    graph = Graph(2, 2)
+    units = node_units(graph)
+    assert units.max() == 2 * 2 * 3 + 2 - 1
+    of = {edge: {u for u in units[i].tolist() if u >= 0} for i, edge in enumerate(graph.edges)}
+    assert of["embed->logits"] == set() and len(of["m0->a1.h0<q>"]) == 2
+    assert of["m0->m1"] == of["m0->logits"] | of["m1->logits"] and of["embed->a1.h0<q>"] == of["pos->a1.h0<q>"]
+    problem, truth = toy_problem("numerical")
+    found = Sp().discover(problem, Config(edgewise=False))
+    assert truth.edges <= found.circuit.edges and not np.isinf(found.scores.values).any()
+    assert found.notes["units"] == "nodes"
+
+
+def test_bad_values_are_refused():
+    with pytest.raises(ValueError, match="lambda is"):
+        Config(lambda_=())
+    with pytest.raises(ValueError, match="steps is 0"):
+        Config(steps=0)
