@@ -93,6 +93,7 @@ def compile_program(
     from tracr.craft import bases
     from tracr.rasp import rasp
 
+    _number(program)
     extracted = rasp_to_graph.extract_rasp_graph(program)
     basis_inference.infer_bases(extracted.graph, extracted.sink, set(case.vocab), case.max_length)
     bos = bases.BasisDirection(rasp.tokens.label, BOS)
@@ -117,6 +118,21 @@ def compile_program(
         subject=subject_config(model.config, subject),
         alignment=alignment,
     )
+
+
+def _number(program: SOp) -> None:
+    """Number the program's expressions breadth first.
+
+    Tracr's labels end in a count over all expressions of the process, and the order of the residual stream follows
+    the labels: without this the same program would compile to permuted weights, and another digest, each time.
+    """
+    found = {id(program): program}
+    queue = [program]
+    for number, expr in enumerate(queue):
+        vars(expr)["unique_id"] = f"{number:04d}"
+        fresh = {id(child): child for child in expr.children if id(child) not in found}
+        found |= fresh
+        queue.extend(fresh.values())
 
 
 def subject_config(reference: Config, sizes: Mapping[str, int]) -> Config:

@@ -1,6 +1,8 @@
 """Cases and compiled references: published facts, golden outputs, Tracr's own model, counterfactuals."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,18 @@ def test_program_and_reference_give_the_golden_outputs(name: str) -> None:
     for tokens, output in PUBLISHED[name]["io"]:
         assert same(case, case.expected(tokens), output)
         assert same(case, decoded(case, reference.outputs(torch.tensor(case.encode([tokens])))[0, 1:]), output)
+
+
+def test_the_digest_does_not_depend_on_what_was_compiled_before() -> None:
+    """Tracr numbers expressions per process."""
+    code = "import interpbench; print(*[interpbench.load_case(n).reference().digest for n in {}])"
+    digests = [
+        subprocess.run([sys.executable, "-c", code.format(names)], capture_output=True, text=True, check=True)
+        for names in (["4", "18"], ["2", "3", "7", "18", "44", "18", "4"])
+    ]
+    (four, eighteen), later = (told.stdout.split() for told in digests)
+    assert (four, eighteen) == (later[-1], later[-2])
+    assert len(set(later)) == 6
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,7 +8,7 @@ from interpbench.testing import random_problem
 SHAPES = {
     "bidirectional": {},
     "causal": {"attention_dir": "causal"},
-    "norm": {"normalization_type": "LN", "n_heads": 3, "n_layers": 3},
+    "deep": {"normalization_type": "LN", "n_heads": 1, "n_layers": 3},
     "wide heads": {"d_head": 10, "attention_dir": "causal", "normalization_type": "LNPre"},
 }
 KINDS = [("categorical", "kl", "resample"), ("numerical", "mse", "mean")]

@@ -57,13 +57,12 @@ def test_gradients_are_finite_differences(output, loss):
     assert torch.isclose((problem.gradients(mask[None], loss)[0] * direction).sum(), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("output", "loss"), PAIRS)
-@pytest.mark.parametrize("ablation", ["resample", "mean"])
-def test_chunks_change_nothing(monkeypatch, output, loss, ablation):
-    problem = random_problem(output, 5, ablation)
+@pytest.mark.parametrize(("loss", "ablation"), [("kl", "resample"), ("logit-diff", "mean")])
+def test_chunks_change_nothing(monkeypatch, loss, ablation):
+    problem = random_problem("categorical", 5, ablation)
     masks = random_masks(problem, 3)
     whole = problem.losses(masks, loss), problem.gradients(masks, loss), problem.attributions(masks, loss)
-    monkeypatch.setattr(problem_module, "CHUNK", 5000)
+    monkeypatch.setattr(problem_module, "CHUNK", 7000)
     assert len(list(problem._chunks(3))) > 6
     parts = problem.losses(masks, loss), problem.gradients(masks, loss), problem.attributions(masks, loss)
     for one, other in zip(whole, parts, strict=True):
