@@ -11,7 +11,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,8 @@ def _compiled(case: Case) -> Subject:
     reference: Any = case.reference()
     card = {"schema": CARD_SCHEMA, "case": case.name, "kind": COMPILED, "program_digest": reference.digest}
     card |= {"classes": reference.classes, "weights_hash": weights_hash(reference.model)}
+    itself = replace(reference, alignment={})  # its components stand where they are, not where a subject has them
+    case = replace(case, reference=lambda: itself)
     return Subject(case, COMPILED, reference.model, reference.true_circuit, reference.classes, card)
 
 

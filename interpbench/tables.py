@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+FEW = 6
 WIDE = 200
 """Columns where there is no terminal to ask."""
 
@@ -49,11 +50,15 @@ def cell(value: Any) -> str:
 
 
 def certificate_rows(certificate: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """A certificate, line by line: what is nested as `name: part`."""
+    """A certificate, line by line: what is nested as `name: part`, the lowest of many numbers for all of them."""
     rows: list[tuple[str, Any]] = []
     for name, value in certificate.items():
         shown = name.replace("_", " ")
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and len(value) > FEW and all(isinstance(x, float | None) for x in value.values()):
+            numbers = {part: each for part, each in value.items() if each is not None}
+            lowest = min(numbers, key=numbers.__getitem__, default=None)
+            rows.append((f"{shown}: lowest of {len(numbers)}", lowest and f"{cell(numbers[lowest])} ({lowest})"))
+        elif isinstance(value, Mapping):
             rows += [(f"{shown}: {part}", each) for part, each in certificate_rows(value)]
         else:
             rows.append((shown, value))

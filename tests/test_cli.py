@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import io
 import json
 import os
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 import interpbench as ib
-from interpbench import tables
+from interpbench import certificate, tables
 
 HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
 SLOW_PLUGIN = """
@@ -146,6 +148,25 @@ def test_help_and_version(cli: Callable) -> None:
     assert "run" in cli().out and "run" in cli("--help").out
     assert cli("--version").out.strip() == ib.__version__
     assert "eap" in cli("run", "--help").out
+
+
+def test_verify(cli: Callable, monkeypatch: pytest.MonkeyPatch, subject_folder: Path) -> None:
+    """A compiled reference is certified by construction; one in another place than the alignment says is refused."""
+    monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=100))
+    ended = cli("verify", "3,7", "--model", "tracr", "--json")
+    for facts in json.loads(ended.out):
+        measured = facts["certificate"]
+        assert measured["accuracy"] == measured["iia_min"] == measured["edges"] == 1 and measured["certified_edges"]
+    assert ended.status == 0 and "certified" in cli("verify", "3", "--model", "tracr").out
+    ended = cli("verify", "3", "--model", subject_folder)
+    assert ended.status == 1 and ended.err.startswith("error: case 3: the subject does not fit the alignment")
+
+
+def test_verify_knows_a_changed_program(cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
+    subject = ib.load_subject("3", subject_folder)
+    other = dataclasses.replace(subject, card=subject.card | {"program_digest": "0" * 16})
+    ended = cli("verify", "3", "--model", ib.save_subject(other, tmp_path / "old"))
+    assert ended.status == 1 and "has changed since" in ended.err
 
 
 # What is wrong in what was asked
@@ -322,6 +343,23 @@ def test_without_the_tracr_extra(tmp_path: Path, process: Callable, subject_fold
     assert ended.status == 0 and "0.500" in ended.out and "pip install 'interpbench[tracr]'" in ended.out
     ended = run("verify", "3")
     assert ended.status == 2 and ended.err.count("\n") == 1 and "pip install 'interpbench[tracr]'" in ended.err
+
+
+def test_certificates_are_short_to_people() -> None:
+    certificate = {
+        "certified": True,
+        "iia": {"a_1": 0.5, "b": None},
+        "strict": {f"m{i}": 1 - i / 10 for i in range(8)},
+        "worst_edge": {"heads": {"edge": "m0->m1", "accuracy": 0.25}},
+    }
+    assert tables.certificate_rows(certificate) == [
+        ("certified", True),
+        ("iia: a 1", 0.5),
+        ("iia: b", None),
+        ("strict: lowest of 8", "0.300 (m7)"),
+        ("worst edge: heads: edge", "m0->m1"),
+        ("worst edge: heads: accuracy", 0.25),
+    ]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -95,7 +95,6 @@ def test_the_trainer(
     assert ended.status == 1 and "accuracy" in ended.out
     ended = cli(*words)
     assert ended.status == 2 and "--force" in ended.err
-    assert "saved in" in cli(*words, "--force").out
 
 
 def test_the_python_of_the_readme() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from interpbench.commands.choose import cases, is_one
 from interpbench.errors import InterpbenchError
+from interpbench.plugins import load_case
 from interpbench.process import tune_process
 from interpbench.subjects import Subject, load_subject
 from interpbench.tables import certificate_rows, print_json, print_table, progress
@@ -31,8 +32,12 @@ def verify(names: str, suite: str, model: str, seed: int, as_json: bool) -> int:
 def _measure(subject: Subject, seed: int) -> dict[str, Any]:
     from interpbench.certificate import certify
 
-    if subject.case.reference().digest != subject.card["program_digest"]:
-        raise InterpbenchError(f"case {subject.case.name} has changed since its subject was made: train it again")
-    certificate = certify(subject.case, subject.model, subject.circuit, seed=seed)
-    facts = {"case": subject.case.name, "model": subject.kind, "weights_hash": subject.weights_hash}
+    name = subject.case.name
+    if load_case(name).reference().digest != subject.card["program_digest"]:
+        raise InterpbenchError(f"case {name} has changed since its subject was made: train it again")
+    try:
+        certificate = certify(subject.case, subject.model, subject.circuit, seed=seed)
+    except ValueError as error:
+        raise InterpbenchError(f"case {name}: the subject does not fit the alignment: {error}") from error
+    facts = {"case": name, "model": subject.kind, "weights_hash": subject.weights_hash}
     return facts | {"certificate": certificate}
