@@ -176,32 +176,32 @@ class Transformer:
         def write(outs: Iterable[Tensor | None], bias: Tensor | None = None) -> None:
             """Add the next writers' outputs; None for one that nobody reads, which may as well be the other run's."""
             nonlocal stream
-            fresh = []
             for out in outs:
                 i = len(outputs)
-                if replaced is not None and other is not None and out is not None:
-                    out = torch.where(replaced[i], other[..., i, :, :, :], out)
-                if mask is not None and other is not None:
-                    if out is None:
-                        out = other[..., i, :, :, :]
-                    else:
-                        moved.append(i)
-                        fresh.append((other[..., i, :, :, :] - out).expand(*lead, *shape))
+                if other is not None and out is None:
+                    out = other[..., i, :, :, :]
+                elif other is not None and replaced is not None:
+                    out = torch.where(replaced[i], other[..., i, :, :, :], cast(Tensor, out))
                 outputs.append(cast(Tensor, out))
                 stream = stream + out
-            if fresh:
-                deltas.append(torch.stack(fresh, -4).flatten(-3))
             if bias is not None:
                 stream = stream + bias[:, None, None]
 
         def read(first: int, count: int, wanted: Sequence[int]) -> Tensor:
             """Inputs `[*circuit, wanted or 1, feature, position, row]` of some of the `count` readers from `first`."""
             x = stream.unsqueeze(-4)
-            if mask is not None:
+            if mask is not None and other is not None:
                 cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
-                cut = cut if len(wanted) == count else cut[..., wanted, :]
-                cut = cut if len(moved) == len(outputs) else cut[..., moved]
-                x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
+                # Readers that nothing is cut from share one input, and until the first cut all circuits do.
+                if cut.requires_grad or bool(cut.any()):
+                    new = [i for i in range(moved[-1] + 1 if moved else 0, len(outputs)) if i < 2 or live[i]]
+                    if new:
+                        outs = torch.stack(torch.broadcast_tensors(*(outputs[i] for i in new)), -4)
+                        deltas.append((other[..., new, :, :, :] - outs).flatten(-3))
+                        moved.extend(new)
+                    cut = cut if len(wanted) == count else cut[..., wanted, :]
+                    cut = cut if len(moved) == len(outputs) else cut[..., moved]
+                    x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
             return x if nudge is None else x + nudge[..., first : first + count, :, :, :]
 
         write([embed, pos])
@@ -236,15 +236,20 @@ def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size)
     the product.
     """
     if cut.shape[-2] > 1 and len(deltas) > 1:
-        deltas[:] = [torch.cat(deltas, -2)]
-    x = x.expand(*lead, cut.shape[-2], x.shape[-1]).flatten(0, -3) if lead else x.expand(cut.shape[-2], -1)[None]
-    cut = cut.expand(*lead, *cut.shape[-2:]).reshape(-1, *cut.shape[-2:])
+        shared = torch.broadcast_shapes(*(delta.shape[:-2] for delta in deltas))
+        deltas[:] = [torch.cat([delta.expand(*shared, *delta.shape[-2:]) for delta in deltas], -2)]
+    cut = cut.expand(*lead, *cut.shape[-2:])
+    x = x.expand(*lead, cut.shape[-2], x.shape[-1])
     start = 0
     for delta in deltas:
-        stop = start + delta.shape[-2]
-        x = torch.baddbmm(x, cut[..., start:stop], delta.reshape(-1, *delta.shape[-2:]))
-        start = stop
-    return x.reshape(*lead, *x.shape[-2:])
+        here = cut[..., start : start + delta.shape[-2]]
+        start += delta.shape[-2]
+        if delta.ndim == 2 or not lead:
+            x = x + here @ delta
+        else:
+            delta = delta.expand(*lead, *delta.shape[-2:])
+            x = torch.baddbmm(*(t.reshape(-1, *t.shape[-2:]) for t in (x, here, delta))).view(x.shape)
+    return x
 
 
 _BLOCK = tuple(
