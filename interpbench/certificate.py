@@ -99,7 +99,8 @@ def node_agreement(
 @dataclass(frozen=True)
 class Masks:
     """What can be replaced in a subject, as masks `[edge]`: variables and silent nodes (all edges that leave them),
-    and all edges outside the true circuit at two granularities."""
+    and all edges outside the true circuit at two granularities.
+    """
 
     graph: Graph
     variables: Mapping[str, Tensor]
@@ -196,7 +197,8 @@ def single_edges(circuit: Circuit) -> dict[str, dict[str, Tensor]]:
 @torch.no_grad()
 def necessity(model: Transformer, data: Data, reference: Reference, circuit: Circuit) -> dict[str, float | None]:
     """For every true edge: of positions where x and x' have different answers, the share where cutting it alone
-    changes the subject's answer; None if there are none."""
+    changes the subject's answer; None if there are none.
+    """
     answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
     changed = data.scored & ~correct(answer, source_answer)
     edges = circuit.to_json()["edges"]

@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from interpbench.errors import UsageError
 from interpbench.graph import Circuit, EdgeScores, Graph

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,22 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.case import BOS, PAD, Case, Token
+from interpbench.case import BOS, PAD, Case
 from interpbench.graph import Circuit, Graph
 from interpbench.transformer import Config, Transformer
 
 if TYPE_CHECKING:
-    from tracr.rasp.rasp import SOp
+    from tracr.rasp.rasp import RASPExpr, SOp
 
 
 @dataclass(frozen=True, eq=False)
 class RaspReference:
     """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
 
-    `edges` are the compiled model's own true circuit; `alignment` says where a component sits in the subject if not
+    `program` is what was compiled, `model` the result, `edges` are the compiled model's own true circuit; `alignment` says where a component sits in the subject if not
     in the same place; `subject` is the shape of the subject.
     """
 
+    program: SOp
     model: Transformer
     edges: frozenset[str]
     components: tuple[str, ...]
@@ -111,6 +112,7 @@ def compile_program(
     edges = frozenset(_true_edges(extracted.graph, extracted.sink, where))
     used = {end.split("<")[0] for edge in edges for end in edge.split("->")}
     return RaspReference(
+        program=program,
         model=model,
         edges=edges,
         components=tuple(node for node in model.graph.nodes if node in used),
@@ -126,8 +128,8 @@ def _number(program: SOp) -> None:
     Tracr's labels end in a count over all expressions of the process, and the order of the residual stream follows
     the labels: without this the same program would compile to permuted weights, and another digest, each time.
     """
-    found = {id(program): program}
-    queue = [program]
+    found: dict[int, RASPExpr] = {id(program): program}
+    queue: list[RASPExpr] = [program]
     for number, expr in enumerate(queue):
         vars(expr)["unique_id"] = f"{number:04d}"
         fresh = {id(child): child for child in expr.children if id(child) not in found}
@@ -183,8 +185,12 @@ def _assemble(craft: Any, layers: list[tuple[int, Any]], spaces: _Spaces, causal
     from tracr.craft.vectorspace_fns import project
 
     residual = bases.join_vector_spaces(craft.residual_space, spaces.tokens, spaces.indices, spaces.output)
-    heads = [(layer, h, x) for layer, block in layers if not isinstance(block, transformers.MLP)
-             for h, x in enumerate(block.as_multi().heads())]
+    heads = [
+        (layer, h, x)
+        for layer, block in layers
+        if not isinstance(block, transformers.MLP)
+        for h, x in enumerate(block.as_multi().heads())
+    ]
     mlps = [(layer, block) for layer, block in layers if isinstance(block, transformers.MLP)]
     n_ctx = len(spaces.indices.basis) + 1
     config = Config(
@@ -230,8 +236,12 @@ def _locate(graph: Any, layers: list[tuple[int, Any]]) -> dict[str, tuple[str | 
     from tracr.compiler import nodes
     from tracr.craft.transformers import MLP, AttentionHead
 
-    heads = {id(sub): f"a{layer}.h{h}" for layer, block in layers if not isinstance(block, MLP)
-             for h, sub in enumerate(block.as_multi().heads())}
+    heads = {
+        id(sub): f"a{layer}.h{h}"
+        for layer, block in layers
+        if not isinstance(block, MLP)
+        for h, sub in enumerate(block.as_multi().heads())
+    }
     outputs = [(layer, set(block.snd.output_space.basis)) for layer, block in layers if isinstance(block, MLP)]
     where = {}
     for name, node in graph.nodes.items():

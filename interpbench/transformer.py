@@ -182,7 +182,8 @@ class Transformer:
                     out = other[..., i, :, :, :]
                 elif other is not None and replaced is not None:
                     out = torch.where(replaced[i], other[..., i, :, :, :], cast(Tensor, out))
-                outputs.append(cast(Tensor, out))
+                out = cast(Tensor, out)
+                outputs.append(out)
                 stream = stream + out
             if bias is not None:
                 stream = stream + bias[:, None, None]
@@ -226,7 +227,9 @@ class Transformer:
         """
         if mask is None or mask.requires_grad:
             return np.ones(len(self.graph.writers), dtype=bool)
-        return self.graph.live_writers((mask != 1).flatten(0, -2).any(0).cpu().numpy() if mask.ndim > 1 else (mask != 1).cpu().numpy())
+        return self.graph.live_writers(
+            (mask != 1).flatten(0, -2).any(0).cpu().numpy() if mask.ndim > 1 else (mask != 1).cpu().numpy()
+        )
 
 
 def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:
@@ -331,14 +334,14 @@ def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Logits `[*circuit, row, position, vocab_out]` for the last reader's input `[*circuit, feature, position, row]`."""
+    """Logits `[*circuit, row, position, vocab_out]` for the input `[*circuit, feature, position, row]` of `logits`."""
     norm = _norm(weights, "ln_final")
     logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
     return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))
 
 
 def initialize(config: Config, seed: int) -> Transformer:
-    """Random weights as GPT-2's, with a deviation of 0.8 / sqrt(d_model); biases 0, norms 1. Same seed, same weights."""
+    """Random weights of deviation 0.8 / sqrt(d_model), as in GPT-2; biases 0, norms 1. Same seed, same weights."""
     generator = torch.Generator().manual_seed(seed)
     scale = 0.8 / math.sqrt(config.d_model)
     weights = {}

@@ -71,18 +71,16 @@ def test_the_digest_does_not_depend_on_what_was_compiled_before() -> None:
 def test_the_compiled_model_equals_tracrs_own(name: str) -> None:
     """The same residual stream after every half layer as Tracr's JAX model."""
     from tracr.compiler import compiling
-    from tracr.rasp import rasp
 
     case, reference = compiled(name)
-    # the program is built anew: Tracr's passes annotate graphs, not programs
-    from interpbench.cases import counting, ordering  # noqa: F401
-
-    program = case.program.__closure__[0].cell_contents()  # type: ignore[attr-defined,index]
-    assert isinstance(program, rasp.SOp)
     theirs = compiling.compile_rasp_to_model(
-        program, vocab=set(case.vocab), max_seq_len=case.max_length, causal=reference.model.config.attention_dir == "causal",
-        compiler_bos="BOS", compiler_pad="PAD",
-    )  # fmt: skip
+        reference.program,
+        vocab=set(case.vocab),
+        max_seq_len=case.max_length,
+        causal=reference.model.config.attention_dir == "causal",
+        compiler_bos="BOS",
+        compiler_pad="PAD",
+    )
     inputs = case.inputs(4, np.random.default_rng(0))
     writers = reference.model.writers(torch.tensor(inputs))
     graph = reference.model.graph
@@ -97,7 +95,9 @@ def test_the_compiled_model_equals_tracrs_own(name: str) -> None:
             np.testing.assert_allclose(stream, told.residuals[2 * layer][0], atol=1e-5)
             stream = stream + writers[first + graph.n_heads, ..., row].T
             np.testing.assert_allclose(stream, told.residuals[2 * layer + 1][0], atol=1e-5)
-        assert same(case, decoded(case, reference.outputs(torch.tensor(inputs[row : row + 1]))[0, 1:]), told.decoded[1:])
+        assert same(
+            case, decoded(case, reference.outputs(torch.tensor(inputs[row : row + 1]))[0, 1:]), told.decoded[1:]
+        )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -17,9 +17,7 @@ def test_edges_are_those_from_an_earlier_writer(graph: Graph) -> None:
     depth = {"embed": -1.0, "pos": -1.0, "logits": graph.n_layers + 0.0}
     depth |= {f"a{a}.h{h}": a + 0.0 for a in range(graph.n_layers) for h in range(graph.n_heads)}
     depth |= {f"m{a}": a + 0.5 for a in range(graph.n_layers)}
-    expected = {
-        f"{w}->{r}" for w in graph.writers for r in graph.readers if depth[w] < depth[r.split("<")[0]]
-    }
+    expected = {f"{w}->{r}" for w in graph.writers for r in graph.readers if depth[w] < depth[r.split("<")[0]]}
     assert set(graph.edges) == expected
     assert len(graph.edges) == len(expected) == graph.n_edges
     names = [f"{graph.writers[w]}->{graph.readers[r]}" for w, r in zip(graph.edge_writer, graph.edge_reader)]
@@ -96,9 +94,7 @@ def test_live_writers_are_those_with_a_path_to_the_logits(graph: Graph, data: st
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=graph.n_edges, max_size=graph.n_edges)))
     paths = nx.DiGraph()
     paths.add_nodes_from([*graph.writers, "logits"])
-    paths.add_edges_from(
-        (w, r.split("<")[0]) for (w, r), k in zip((e.split("->") for e in graph.edges), kept) if k
-    )
+    paths.add_edges_from((w, r.split("<")[0]) for (w, r), k in zip((e.split("->") for e in graph.edges), kept) if k)
     reach = nx.ancestors(paths, "logits")
     assert graph.live_writers(kept).tolist() == [w in reach for w in graph.writers]
 

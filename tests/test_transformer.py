@@ -31,7 +31,9 @@ configs = st.builds(
 def random_model(config: Config, seed: int = 0) -> Transformer:
     """Random weights, biases and norms too, in double precision."""
     generator = torch.Generator().manual_seed(seed)
-    weights = {k: v + 0.3 * torch.randn(v.shape, generator=generator) for k, v in initialize(config, seed).weights.items()}
+    weights = {
+        k: v + 0.3 * torch.randn(v.shape, generator=generator) for k, v in initialize(config, seed).weights.items()
+    }
     return Transformer(config, weights).to(dtype=torch.float64)
 
 
@@ -211,7 +213,9 @@ def lens_logits(model: Transformer, tokens: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("norm", [None, "LN", "LNPre"])
-@pytest.mark.parametrize(("direction", "act_fn"), [("causal", "gelu"), ("bidirectional", "relu"), ("causal", "gelu_new")])
+@pytest.mark.parametrize(
+    ("direction", "act_fn"), [("causal", "gelu"), ("bidirectional", "relu"), ("causal", "gelu_new")]
+)
 def test_the_plain_run_equals_transformer_lens(norm: str | None, direction: str, act_fn: str) -> None:
     pytest.importorskip("transformer_lens")
     for scale in (0.0, math.pi):

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAMES = tuple(
-    "Aaron Adam Alan Alex Alice Amy Anna Ben Brian Carl Chris Clara Craig Daniel David Diana Edward Ellen Emma Eric "
-    "Frank Fred George Grace Greg Hannah Helen Henry Ian Jack Jacob James Jane Jason John Kate Kevin Kim Laura Leon "
-    "Linda Lucy Mark Martin Mary Matt Max Nora Oscar Patrick Paul Peter Rachel Robert Rose Sam Sarah Simon Steve Tom"
-    .split()
+    """
+    Aaron Adam Alan Alex Alice Amy Anna Ben Brian Carl Chris Clara Craig Daniel David Diana Edward Ellen Emma Eric
+    Frank Fred George Grace Greg Hannah Helen Henry Ian Jack Jacob James Jane Jason John Kate Kevin Kim Laura Leon
+    Linda Lucy Mark Martin Mary Matt Max Nora Oscar Patrick Paul Peter Rachel Robert Rose Sam Sarah Simon Steve
+    Tom
+    """.split()
 )
 PLACES = tuple("park school store house garden station office beach kitchen library hospital restaurant".split())
 OBJECTS = tuple("ring book ball letter drink basket kiss bone computer necklace snack guitar".split())
@@ -197,5 +199,7 @@ def _case(name: str, description: str, next_token: bool) -> Case:
 
 ioi = _case("ioi", "Who is given the object: the name that is not repeated, at the last position.", next_token=False)
 ioi_next_token = _case(
-    "ioi_next_token", "As ioi, in a language model: every next token is learnt, the last with weight 10.", next_token=True
+    "ioi_next_token",
+    "As ioi, in a language model: every next token is learnt, the last with weight 10.",
+    next_token=True,
 )

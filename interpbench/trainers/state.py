@@ -25,7 +25,10 @@ class FlatAdam:
         self.config, self.betas = model.config, betas
         self.shapes = model.config.weight_shapes()
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
-        self.state |= {"mean": torch.zeros_like(self.state["weights"]), "square": torch.zeros_like(self.state["weights"])}
+        self.state |= {
+            "mean": torch.zeros_like(self.state["weights"]),
+            "square": torch.zeros_like(self.state["weights"]),
+        }
         self.step = 0
 
     def model(self, grad: bool = False) -> tuple[Transformer, Tensor]:

@@ -85,7 +85,9 @@ def train(
     circuit = reference.circuit(shape.graph)
     masks = masks_of(reference, circuit)
     adam = FlatAdam(start(shape, circuit, config))
-    state = Progress(variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict))
+    state = Progress(
+        variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict)
+    )
     state.lr = config.lr
     generator = torch.Generator().manual_seed(config.seed)
     settings = {"case": case.name, "program_digest": reference.digest, **asdict(config)}
@@ -108,7 +110,9 @@ def train(
                 save(folder, settings, adam, state, generator)
         progress({"step": state.step, "steps": config.steps, "loss": loss, "open": state.is_open, **state.numbers})
     facts = {"config": asdict(config), "steps": state.step, "seconds": round(state.seconds, 1)}
-    return Trained(Transformer(shape, {k: v.detach().clone() for k, v in adam.model()[0].weights.items()}), circuit, facts)
+    return Trained(
+        Transformer(shape, {k: v.detach().clone() for k, v in adam.model()[0].weights.items()}), circuit, facts
+    )
 
 
 def train_step(

@@ -13,6 +13,7 @@ import time
 
 import plain
 import torch
+
 from interpbench import load_case
 from interpbench.certificate import masks_of
 from interpbench.process import tune_process
@@ -89,7 +90,7 @@ def main() -> None:
         for is_open in (False, True):
             masks, adam = masks_of(reference, circuit), FlatAdam(model)
             state = Progress(variable_weights=[1.0] * len(masks.variables), lr=1e-3, is_open=is_open)
-            step = lambda: train_step(case, reference, config, masks, pool, adam, state, generator)  # noqa: B023, E731
+            step = lambda: train_step(case, reference, config, masks, pool, adam, state, generator)  # noqa: E731
             speeds.append(config.rows / seconds_a_step(step, arguments.steps))
         ratios = " ".join(f"{speed / speeds[0]:5.1f}" for speed in speeds[1:])
         print(f"{name:>6} {speeds[0]:13.0f} {speeds[1]:20.0f} {speeds[2]:15.0f} {ratios:>12}")
