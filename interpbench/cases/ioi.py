@@ -1,7 +1,7 @@
 """Indirect object identification (arXiv 2211.00593) in a closed vocabulary, with a hand-written reference.
 
-"When Mary and John got a ring at the park, John gave it to" is answered by "Mary". No word but a name occurs twice in
-a sentence, so that a token seen before is always the repeated name.
+"When Mary and John got a ring at the park, John gave it to" is answered by "Mary". Names stand at the same places in
+all templates, and no other word occurs twice in a sentence: a token seen before is always the repeated name.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TEMPLATES = tuple(
     template.split()
     for template in (
         "When {0} and {1} got a {object} at the {place} , {2} gave it to",
-        "Then , {0} and {1} met at the {place} . {2} handed a {object} to",
-        "After {0} and {1} left the {place} early , {2} quickly sold a {object} to",
-        "While {0} and {1} were working in the {place} , {2} passed a {object} to",
+        "Then {0} and {1} bought a {object} near the {place} . {2} handed it to",
+        "After {0} and {1} found a {object} in the {place} , {2} passed it to",
+        "While {0} and {1} carried a {object} from the {place} , {2} offered it to",
     )
 )
 LENGTH = 15
