@@ -1,0 +1,80 @@
+"""The bundled subjects: what their cards say holds, and the techniques find their circuits."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+import interpbench
+from interpbench.certificate import THRESHOLD, fresh_data, masks_of, measure
+from interpbench.plugins import load
+from interpbench.subjects import ZOO, load_subject
+
+BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))
+ROWS = 300
+
+
+def test_the_first_suite_and_ioi_are_bundled() -> None:
+    quick = [case.name for case in load().cases.values() if "quick" in case.suites]
+    assert {(name, "siit") for name in [*quick, "2", "ioi", "ioi_next_token"]} <= set(BUNDLED)
+    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 3e6
+
+
+@pytest.mark.parametrize(("name", "kind"), BUNDLED)
+def test_the_card_is_of_this_program_and_its_numbers_come_again(name: str, kind: str) -> None:
+    subject = load_subject(name, kind)
+    card, reference = subject.card, subject.case.reference()
+    assert card["program_digest"] == reference.digest
+    assert tuple(subject.classes or ()) == tuple(reference.classes or ())
+    assert subject.circuit == reference.circuit(subject.model.graph)
+    certificate = card["certificate"]
+    data = fresh_data(subject.case, ROWS, seed=99).head(ROWS)
+    told = measure(subject.model, data, reference, masks_of(reference, subject.circuit))
+    for key in ("accuracy", "iia_min", "strict_min", "edges_heads", "edges"):
+        assert told[key] == pytest.approx(certificate[key], abs=0.03), key
+    lowest = [certificate[key] for key in ("accuracy", "iia_min", "strict_min", "edges_heads")]
+    lowest.append(certificate["worst_edge"]["heads"]["accuracy"])
+    assert certificate["certified"] == (min(lowest) >= THRESHOLD)
+
+
+@pytest.mark.parametrize(("name", "kind"), BUNDLED)
+def test_predictions_are_the_programs(name: str, kind: str) -> None:
+    subject = load_subject(name, kind)
+    inputs = subject.case.decode(subject.case.pairs(50, 7)[0])
+    answers = subject.predict(inputs)
+    right = total = 0
+    for tokens, told in zip(inputs, answers, strict=True):
+        for value, expected in zip(told, subject.case.expected(tokens), strict=True):
+            assert (value is None) == (expected is None)
+            if expected is not None:
+                total += 1
+                right += abs(value - expected) < 0.05 if subject.case.output == "numerical" else value == expected
+    assert right / total >= subject.card["certificate"]["accuracy"] - 0.03
+
+
+def test_silent_nodes_are_alive() -> None:
+    """Silent is not dead: most outputs of silent nodes vary with the input."""
+    shares = [load_subject(*bundled).card["certificate"]["liveliness"]["share_alive"] for bundled in BUNDLED]
+    assert sorted(shares)[len(shares) // 2] > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["3", "4"])
+def test_the_cards_command_makes_the_same_subject(name: str, tmp_path: Path) -> None:
+    """To the last bit on the machine that made it; elsewhere as good."""
+    from typer.testing import CliRunner
+
+    from interpbench.cli import app
+
+    card = load_subject(name).card
+    arguments = shlex.split(card["command"])[1:]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "subject")])
+    assert result.exit_code == 0, result.output
+    made = interpbench.load_subject(name, model=str(tmp_path / "subject"))
+    assert made.card["certificate"]["certified_edges"] == card["certificate"]["certified_edges"]
+    if made.card["weights_hash"] != card["weights_hash"]:
+        bundled = load_subject(name)
+        with torch.no_grad():
+            tokens = torch.tensor(made.case.pairs(50, 0)[0])
+            assert torch.allclose(made.model(tokens)[:, 1:], bundled.model(tokens)[:, 1:], atol=0.1)
