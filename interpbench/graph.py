@@ -163,7 +163,7 @@ class Graph:
         """The graph at `heads` granularity as a `networkx.DiGraph` (for export and layout)."""
         import networkx as nx
 
-        return nx.DiGraph([name.split("->") for name in self.universe("heads")])
+        return nx.DiGraph([tuple(name.split("->")) for name in self.universe("heads")])
 
 
 def _merged_node(name: str) -> str:

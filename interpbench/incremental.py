@@ -1,4 +1,4 @@
-"""The loss of a model under cuts that are made one by one, from the output back: what greedy pruning spends its time on.
+"""The loss of a model under cuts made one by one, from the output back: what greedy pruning spends its time on.
 
 Readers are visited from the output to the input. Then everything upstream of the reader whose edge is cut still has
 its clean value, so that the cut adds a known vector, `other_w - clean_w`, to that reader's input; the node is

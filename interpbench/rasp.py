@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class RaspReference:
     """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
 
-    `program` is what was compiled, `model` the result, `edges` are the compiled model's own true circuit; `alignment` says where a component sits in the subject if not
-    in the same place; `subject` is the shape of the subject.
+    `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
+    `alignment` says where a component sits in the subject if not in the same place; `subject` is the shape of the
+    subject.
     """
 
     program: SOp

@@ -111,14 +111,20 @@ def toy_problem(
     return problem, Circuit(model.graph, frozenset(TOY_CIRCUITS[output]))
 
 
-def random_problem(
-    output: Output, seed: int, ablation: Ablation = "resample", rows: int = 24, **shape: Any
-) -> Problem:
+def random_problem(output: Output, seed: int, ablation: Ablation = "resample", rows: int = 24, **shape: Any) -> Problem:
     """A small random model in float64 on random inputs: no truth, but two implementations must agree on it.
 
     `shape` overrides fields of the model's `Config`. Positions are scored at random.
     """
-    sizes: dict[str, Any] = {"n_layers": 2, "n_heads": 2, "d_model": 8, "d_head": 3, "d_mlp": 12, "n_ctx": 5, "d_vocab": 6}
+    sizes: dict[str, Any] = {
+        "n_layers": 2,
+        "n_heads": 2,
+        "d_model": 8,
+        "d_head": 3,
+        "d_mlp": 12,
+        "n_ctx": 5,
+        "d_vocab": 6,
+    }
     config = Config(**{**sizes, "d_vocab_out": 4 if output == "categorical" else 1, **shape})
     generator = torch.Generator().manual_seed(seed)
     weights = {}
@@ -128,7 +134,7 @@ def random_problem(
         weights[name] = scale * torch.randn(size, generator=generator, dtype=torch.float64) + (leaf == "w")
     tokens = torch.randint(config.d_vocab, (2, rows, config.n_ctx), generator=generator)
     scored = torch.rand(rows, config.n_ctx, generator=generator) < 0.7
-    return make_problem(Transformer(config, weights), *tokens, output, scored, ablation, seed)
+    return make_problem(Transformer(config, weights), tokens[0], tokens[1], output, scored, ablation, seed)
 
 
 def check_technique(technique: Technique) -> None:

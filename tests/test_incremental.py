@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from interpbench.incremental import Incremental
 from interpbench.problem import make_problem
 from interpbench.testing import random_problem

@@ -1,10 +1,11 @@
 import runpy
 from pathlib import Path
 
-import interpbench.problem as problem_module
 import numpy as np
 import pytest
 import torch
+
+import interpbench.problem as problem_module
 from interpbench.errors import UsageError
 from interpbench.graph import EdgeScores
 from interpbench.problem import LOSSES, choose_among, choose_top, make_problem

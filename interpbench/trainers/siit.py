@@ -76,12 +76,11 @@ class NaturalConfig(IitConfig):
     interchange: float = _option(0.0, "Share of rows with a reference variable taken from the source (0: no IIT term).")
 
 
-@dataclass(frozen=True)
 class SiitTrainer:
-    """One trainer under several names, which are shares of rows."""
+    """Strict interchange intervention training (arXiv 2407.14494), strict on nodes and on edges."""
 
-    name: str
-    Config: type[Config]
+    name = "siit"
+    Config: type[Config] = Config
 
     def train(
         self,
@@ -96,4 +95,18 @@ class SiitTrainer:
         return train(case, config, folder, progress)
 
 
-TRAINERS = (SiitTrainer("siit", Config), SiitTrainer("iit", IitConfig), SiitTrainer("natural", NaturalConfig))
+class IitTrainer(SiitTrainer):
+    """Interchange intervention training (arXiv 2112.00826): what lies outside the circuit is left free."""
+
+    name = "iit"
+    Config = IitConfig
+
+
+class NaturalTrainer(SiitTrainer):
+    """Training on the task alone."""
+
+    name = "natural"
+    Config = NaturalConfig
+
+
+TRAINERS = (SiitTrainer(), IitTrainer(), NaturalTrainer())

@@ -1,4 +1,4 @@
-"""Our EAP and ACDC beside plain implementations, on the same problems in one run: `python tests/benchmarks/discovery.py`.
+"""Our EAP and ACDC beside plain implementations, in one run: `python tests/benchmarks/discovery.py`.
 
 CPU seconds of one thread. The models are bundled subjects, or with --model tracr the compiled references.
 """
@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import plain
+
 from interpbench import load_case, load_subject
 from interpbench.certificate import scored_positions
 from interpbench.problem import make_problem

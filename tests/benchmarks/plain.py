@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from interpbench.problem import Loss, Problem
 from torch.nn import functional as F
+
+from interpbench.problem import Loss, Problem
 
 
 def norm(config, weights, name, x):

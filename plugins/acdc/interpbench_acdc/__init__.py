@@ -32,7 +32,9 @@ class Config:
     )
     absolute: bool = _option(False, "Compare the size of the change with the threshold, not the rise.")
     order_seed: int = _option(0, "Shuffle the order of the edges into each reader (0: later writers first).")
-    faithful: float = _option(0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss.")
+    faithful: float = _option(
+        0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
+    )
 
     def __post_init__(self) -> None:
         if any(tau < 0 for tau in self.tau):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
 from interpbench import Circuit, Discovery, EdgeScores, Graph
 from interpbench.problem import Incremental, Loss, Problem, choose_among
 
@@ -76,7 +77,8 @@ class End:
 @dataclass(eq=False)
 class Search:
     """Greedy searches that share what they can; `found` holds their results by threshold, `tests` how many losses
-    were measured."""
+    were measured.
+    """
 
     problem: Problem
     loss: Loss

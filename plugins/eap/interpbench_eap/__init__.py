@@ -27,8 +27,10 @@ class Config:
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
-    sign: Literal["signed", "absolute"] = _option("signed", "Rank by the derivative itself or by its absolute value.")
-    normalise: Literal["none", "max", "sum"] = _option("none", "Divide scores by the largest, or by the sum, of |score|.")
+    sign: Literal["signed", "absolute"] = _option("absolute", "Rank by the derivative or by its size.")
+    normalise: Literal["none", "max", "sum"] = _option(
+        "none", "Divide scores by the largest, or by the sum, of |score|."
+    )
     faithful: float = _option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
 
     def __post_init__(self) -> None:

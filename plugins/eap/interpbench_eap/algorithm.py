@@ -1,7 +1,7 @@
 """EAP: the score of an edge is what the loss would rise, to first order, if the edge were cut.
 
 That is the derivative of the loss by the edge's mask. At the clean point it equals the textbook formula
-`sum (other_w - clean_w) . dLoss/d(input of r)`; elsewhere the two differ, and each variant uses the one it is defined by.
+`sum (other_w - clean_w) . dLoss/d(input of r)`; elsewhere the two differ, and each variant uses its own.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from interpbench import Discovery, EdgeScores, UsageError
-from interpbench.problem import Loss, Problem, choose_top
 from jaxtyping import Float
 from torch import Tensor
+
+from interpbench import Discovery, EdgeScores, UsageError
+from interpbench.problem import Loss, Problem, choose_top
 
 if TYPE_CHECKING:
     from interpbench_eap import Config
@@ -36,7 +37,9 @@ def discover(problem: Problem, config: Config) -> Discovery:
     size = {"none": scores.new_ones(()), "max": scores.abs().max(), "sum": scores.abs().sum()}[config.normalise]
     scores = EdgeScores(problem.graph, (scores / size.clamp(min=torch.finfo(scores.dtype).tiny)).cpu().numpy())
     circuit = choose_top(problem, scores, config.faithful)
-    method = {"none": f"EAP at the {config.at} point"}.get(config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps")
+    method = {"none": f"EAP at the {config.at} point"}.get(
+        config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps"
+    )
     notes = {"method": method, "loss": loss, "sign": config.sign, "normalise": config.normalise}
     return Discovery(scores, circuit, {**notes, "chosen": f"fewest edges with at most {config.faithful} of the loss"})
 
@@ -45,20 +48,22 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
     """First-order effect of cutting every edge, positive where it raises the loss."""
     graph, steps = problem.graph, config.ig_steps
     every = problem.full.new_ones(1, graph.n_edges)
+    inputs = _leaving(problem, "embed", "pos")
     middle = (torch.arange(steps, device=problem.device).to(every) + 0.5)[:, None] / steps
     match config.ig:
         case "none" if config.at == "clean":
             return problem.gradients(0 * every, loss)[0]
         case "none":
-            # Here the mask's own gradient is of no use: with its inputs cut, a writer already equals `other`.
-            return problem.attributions(every, loss)[0]
+            # The run on corrupted inputs, as a mask. With every edge cut instead, no gradient would flow back, and
+            # the mask's own gradient is of no use either: all writers already equal `other`.
+            return problem.attributions(inputs[None], loss)[0]
         case "masks":
             return problem.gradients(middle * every, loss).mean(0)
         case "inputs":
             # Interpolating the embeddings is cutting every edge from embed and pos by that much. As in the paper,
             # the path has its clean end and not its corrupted one.
             share = 1 - torch.arange(1, steps + 1, device=problem.device).to(every)[:, None] / steps
-            return problem.attributions(share * _leaving(problem, "embed", "pos"), loss).mean(0)
+            return problem.attributions(share * inputs, loss).mean(0)
         case "activations":
             scores = torch.zeros_like(every[0])
             for writer in graph.writers:

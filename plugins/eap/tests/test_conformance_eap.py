@@ -1,4 +1,5 @@
 import pytest
+
 from interpbench.testing import CHECKS
 from interpbench_eap import Eap
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from interpbench import UsageError
 from interpbench.testing import random_problem, toy_problem
 from interpbench_eap import Config, Eap
@@ -63,8 +64,11 @@ def test_integrated_gradients_add_up_to_the_change_of_the_loss(output):
         assert by_activation[edges].sum().item() == pytest.approx(loss_of_cutting(problem, kind, edges), rel=2e-2)
 
 
-@pytest.mark.parametrize("config", [Config(ig="none"), Config(ig="inputs"), Config(ig="activations"), Config(ig="masks")],
-                         ids=lambda config: config.ig)
+@pytest.mark.parametrize(
+    "config",
+    [Config(ig="none"), Config(ig="inputs"), Config(ig="activations"), Config(ig="masks")],
+    ids=lambda config: config.ig,
+)
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_every_variant_finds_the_toy_circuit(config, output):
     problem, truth = toy_problem(output)

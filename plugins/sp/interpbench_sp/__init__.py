@@ -32,7 +32,9 @@ class Config:
     rows: int = _option(16, "Rows a step, drawn anew (0: all).")
     draws: int = _option(16, "Random masks a step, each on all rows of the step.")
     patience: int = _option(50, "Stop when the final mask has not changed for this many steps.")
-    faithful: float = _option(0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss.")
+    faithful: float = _option(
+        0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
+    )
 
     def __post_init__(self) -> None:
         if not self.lambda_ or min(self.lambda_) < 0:

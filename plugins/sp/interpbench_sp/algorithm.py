@@ -12,11 +12,12 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from interpbench import Circuit, Discovery, EdgeScores, Graph
-from interpbench.problem import Loss, Problem, choose_among
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+from interpbench import Circuit, Discovery, EdgeScores, Graph
+from interpbench.problem import Loss, Problem, choose_among
 
 if TYPE_CHECKING:
     from interpbench_sp import Config
@@ -69,14 +70,18 @@ def node_units(graph: Graph) -> Int[Tensor, "edge 2"]:
     """
     names = [name for name in graph.readers if "<" in name] + [name for name in graph.writers if name.startswith("m")]
     number = {name: i for i, name in enumerate(names)}
-    return torch.tensor([[number.get(reader, -1), number.get(writer, -1)]
-                         for writer, reader in (edge.split("->") for edge in graph.edges)])
+    return torch.tensor(
+        [
+            [number.get(reader, -1), number.get(writer, -1)]
+            for writer, reader in (edge.split("->") for edge in graph.edges)
+        ]
+    )
 
 
 def train(
     problem: Problem, config: Config, loss: Loss, units: Int[Tensor, "edge k"], weight: float
 ) -> tuple[Float[Tensor, " unit"], int]:
-    """theta of every unit, and the number of steps taken."""
+    """Theta of every unit, and the number of steps taken."""
     generator = torch.Generator().manual_seed(problem.seed)
     theta = problem.full.new_full((int(units.max()) + 1,), START, requires_grad=True)
     optimizer = torch.optim.Adam([theta], lr=config.lr)

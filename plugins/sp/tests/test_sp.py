@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from interpbench import Graph
 from interpbench.testing import toy_problem
 from interpbench_sp import Config, Sp
@@ -34,7 +35,9 @@ def test_a_mask_does_not_depend_on_the_other_lambdas():
 
 
 def test_hard_concrete_starts_kept_with_probability_nine_tenths():
-    noise = torch.empty(200_000, dtype=torch.float64).uniform_(1e-4, 1 - 1e-4, generator=torch.Generator().manual_seed(0))
+    noise = torch.empty(200_000, dtype=torch.float64).uniform_(
+        1e-4, 1 - 1e-4, generator=torch.Generator().manual_seed(0)
+    )
     keep = hard_concrete(START + noise.logit())
     assert keep.min() == 0 and keep.max() == 1
     assert (keep > 0).double().mean().item() == pytest.approx(0.9, abs=0.003)
