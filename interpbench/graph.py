@@ -163,7 +163,9 @@ class Graph:
         """The graph at `heads` granularity as a `networkx.DiGraph` (for export and layout)."""
         import networkx as nx
 
-        return nx.DiGraph([tuple(name.split("->")) for name in self.universe("heads")])
+        graph = nx.DiGraph()
+        graph.add_edges_from(name.split("->") for name in self.universe("heads"))
+        return graph
 
 
 def _merged_node(name: str) -> str:

@@ -44,7 +44,8 @@ class Incremental:
 
     @torch.no_grad()
     def __init__(self, problem: Problem, kind: Loss, cut: Bool[np.ndarray, " edge"] | None = None) -> None:
-        self.problem, self.kind = problem, kind
+        self.problem = problem
+        self.kind: Loss = kind
         self.model, self.graph = problem.model, problem.graph
         self.config = config = self.model.config
         self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()

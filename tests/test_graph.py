@@ -99,6 +99,11 @@ def test_live_writers_are_those_with_a_path_to_the_logits(graph: Graph, data: st
     assert graph.live_writers(kept).tolist() == [w in reach for w in graph.writers]
 
 
+def test_export_to_networkx() -> None:
+    exported = Graph(2, 2).to_networkx()
+    assert {f"{a}->{b}" for a, b in exported.edges} == set(Graph(2, 2).universe("heads"))
+
+
 def test_no_torch_needed() -> None:
     import subprocess
     import sys
