@@ -164,7 +164,8 @@ class Graph:
         import networkx as nx
 
         graph = nx.DiGraph()
-        graph.add_edges_from(name.split("->") for name in self.universe("heads"))
+        for name in self.universe("heads"):
+            graph.add_edge(*name.split("->"))
         return graph
 
 
