@@ -218,7 +218,8 @@ class Transformer:
             reader += 3 * n_heads
             write([mlp(config, block, read(reader, 1, [0]).squeeze(-4)) if live[len(outputs)] else None])
             reader += 1
-        return unembed(config, w, read(reader, 1, [0]).squeeze(-4)), outputs
+        logits = unembed(config, w, read(reader, 1, [0]).squeeze(-4))
+        return logits.expand(*lead, *logits.shape[-3:]), outputs
 
     def _live(self, mask: Tensor | None) -> np.ndarray:
         """Which writers can reach the logits in any of the circuits; bool `[writer]`.

@@ -60,6 +60,13 @@ def test_mask_0_is_the_plain_run_and_mask_1_the_other(config: Config) -> None:
         assert close(model(clean, one, other), model(source))
 
 
+def test_logits_have_the_masks_leading_dimensions_even_where_nothing_is_cut() -> None:
+    model = random_model(Config(2, 2, 6, 3, 7, 5, 6, 4))
+    clean, source = two_inputs(model.config)
+    zeros = torch.zeros(2, 3, model.graph.n_edges, dtype=torch.float64)
+    assert model(clean, zeros, model.writers(source)).shape == (2, 3, ROWS, 5, 4)
+
+
 @given(configs, st.integers(0, 9))
 @settings(deadline=None, max_examples=40)
 def test_skipping_what_nobody_reads_changes_nothing(config: Config, seed: int) -> None:
