@@ -2,7 +2,8 @@
 
 The defaults and help texts stand once, in the dataclass: `field(default=10, metadata={"help": "..."})`. Fields are
 bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: typed with
-commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`.
+commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or what
+the metadata says: `{"flags": "--edgewise/--nodewise"}`.
 """
 
 from __future__ import annotations
@@ -65,16 +66,21 @@ def arguments(config: Any) -> list[str]:
         value = getattr(config, field.name)
         if value == _default(field):
             continue
-        flag = _flag(field.name)
         if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
+            words.append(_switch(field).split("/")[0 if value else 1])
         else:
-            words += [flag, _listed(value) if isinstance(value, (tuple, list)) else str(value)]
+            words += [_flag(field.name), _listed(value) if isinstance(value, (tuple, list)) else str(value)]
     return words
 
 
 def _flag(name: str) -> str:
     return "--" + name.rstrip("_").replace("_", "-")
+
+
+def _switch(field: dataclasses.Field[Any]) -> str:
+    """The two flags of a bool, for on and off."""
+    flag = _flag(field.name)
+    return field.metadata.get("flags", f"{flag}/--no-{flag[2:]}")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -84,11 +90,11 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 def _parameter(field: dataclasses.Field[Any], hint: Any, owner: str) -> inspect.Parameter:
     import typer
 
-    flag, default = _flag(field.name), _default(field)
+    default = _default(field)
     if default is dataclasses.MISSING:
         raise ValueError(f"option '{field.name}' of {owner} has no default")
     kind: dict[str, Any] = {"help": field.metadata.get("help", ""), "rich_help_panel": f"Options of {owner}"}
-    flags = [f"{flag}/--no-{flag[2:]}"] if hint is bool else [flag]
+    flags = [_switch(field) if hint is bool else _flag(field.name)]
     if get_origin(hint) is tuple:
         (item,) = set(get_args(hint)) - {...}
         kind |= {"parser": _list_parser(item), "metavar": f"{_type_name(item)},...", "show_default": _listed(default)}

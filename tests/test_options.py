@@ -133,3 +133,15 @@ def test_a_dataclass_that_cannot_be_options_is_refused() -> None:
     for config, why in ((Taken, "option 'case' of mine"), (Empty, "has no default")):
         with pytest.raises(ValueError, match=why):
             with_options(functools.partial(base, "mine"), config, "mine")
+
+
+def test_the_flags_of_a_switch() -> None:
+    """A bool may name its two flags itself; the command of a card is then typed with them."""
+
+    @dataclass(frozen=True)
+    class Switch:
+        edgewise: bool = field(default=True, metadata={"help": "", "flags": "--edgewise/--nodewise"})
+        plain: bool = False
+
+    assert arguments(Switch(edgewise=False, plain=True)) == ["--nodewise", "--plain"]
+    assert arguments(Switch()) == []
