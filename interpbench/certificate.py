@@ -6,7 +6,7 @@ the reference answers (numbers: closer than `ATOL`). What is replaced takes its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,18 +82,22 @@ def agreement(
 
 
 @torch.no_grad()
-def node_agreement(
-    model: Transformer, data: Data, nodes: Iterable[str], target: Float[Tensor, "row position class"]
-) -> float:
-    """As `agreement`, with the outputs of some nodes replaced for every reader; a plain run, so cheaper."""
-    index = [model.graph.writers.index(node) for node in nodes]
-    hits = torch.zeros(())
+def right_with_nodes_replaced(
+    model: Transformer, data: Data, asked: Sequence[tuple[Iterable[str], Float[Tensor, "row position class"]]]
+) -> Bool[Tensor, "asked row position"]:
+    """Where the subject answers as a target, with the outputs of some nodes replaced for every reader.
+
+    An intervention on nodes is a plain run, cheaper than a mask; the sources are run once for all that is asked.
+    """
+    writers = model.graph.writers
+    right = torch.empty(len(asked), *data.clean.shape, dtype=torch.bool)
     for rows in torch.arange(len(data.clean)).split(_ROWS_AT_ONCE):
-        replaced = torch.zeros(len(model.graph.writers), len(rows), dtype=torch.bool)
-        replaced[index] = True
-        logits = model(data.clean[rows], other=model.writers(data.source[rows]), replaced=replaced)
-        hits += (correct(logits, target[rows]) & data.scored[rows]).sum()
-    return float(hits / data.scored.sum())
+        other = model.writers(data.source[rows])
+        for i, (nodes, target) in enumerate(asked):
+            replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
+            replaced[[writers.index(node) for node in nodes]] = True
+            right[i, rows] = correct(model(data.clean[rows], other=other, replaced=replaced), target[rows])
+    return right
 
 
 @dataclass(frozen=True)
@@ -131,27 +135,33 @@ def masks_of(reference: Reference, circuit: Circuit) -> Masks:
 def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) -> dict[str, Any]:
     """What early stopping looks at: accuracy, IIA, strictness on nodes and on all outside edges at once."""
     answer = reference.outputs(data.clean)
+    every = torch.full(data.clean.shape[:1], 0)
+    under = [reference.outputs(data.clean, data.source, every + i) for i in range(len(reference.variables))]
+    asked = [([], answer), (masks.silent, answer), *(([node], answer) for node in masks.silent)]
+    asked += zip(reference.variables.values(), under, strict=True)
+    right = right_with_nodes_replaced(model, data, asked)
+
+    def share(i: int, where: Tensor) -> float:
+        return float((right[i] & where).sum() / where.sum())
+
+    shares = [share(i, data.scored) for i in range(len(asked))]
+    first = len(asked) - len(under)
+    changed = [data.scored & ~correct(target, answer) for target in under]
+    iia = dict(zip(reference.variables, shares[first:], strict=True))
+    bare = [torch.maximum(mask, masks.outside_edges)[None] for mask in masks.variables.values()]
+    alone = [agreement(model, data, mask, target).item() for mask, target in zip(bare, under, strict=True)]
     outside = torch.stack([masks.outside_heads, masks.outside_edges])
     edges_heads, edges = agreement(model, data, outside, answer).tolist()
-    strict = {node: node_agreement(model, data, [node], answer) for node in masks.silent}
-    iia, iia_changed, iia_circuit = {}, {}, {}
-    for i, (name, nodes) in enumerate(reference.variables.items()):
-        target = reference.outputs(data.clean, data.source, torch.full(data.clean.shape[:1], i))
-        iia[name] = node_agreement(model, data, nodes, target)
-        bare = torch.maximum(masks.variables[name], masks.outside_edges)
-        iia_circuit[name] = agreement(model, data, bare[None], target).item()
-        changed = data.scored & ~correct(target, answer)
-        where = Data(data.clean, data.source, changed)
-        iia_changed[name] = node_agreement(model, where, nodes, target) if changed.any() else None
+    strict = dict(zip(masks.silent, shares[2:first], strict=True))
     return {
-        "accuracy": node_agreement(model, data, [], answer),
+        "accuracy": shares[0],
         "iia": iia,
         "iia_min": min(iia.values()),
-        "iia_changed": iia_changed,
-        "iia_circuit_only": iia_circuit,
+        "iia_changed": {n: share(first + i, changed[i]) if changed[i].any() else None for i, n in enumerate(iia)},
+        "iia_circuit_only": dict(zip(iia, alone, strict=True)),
         "strict": strict,
         "strict_min": min(strict.values(), default=1.0),
-        "strict_all": node_agreement(model, data, masks.silent, answer),
+        "strict_all": shares[1],
         "edges_heads": edges_heads,
         "edges": edges,
     }

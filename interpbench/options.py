@@ -2,8 +2,8 @@
 
 The defaults and help texts stand once, in the dataclass: `field(default=10, metadata={"help": "..."})`. Fields are
 bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: typed with
-commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or what
-the metadata says: `{"flags": "--edgewise/--nodewise"}`.
+commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or
+what the metadata says: `{"flags": "--edgewise/--nodewise"}`.
 """
 
 from __future__ import annotations
