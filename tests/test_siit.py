@@ -82,6 +82,13 @@ def test_a_run_cut_off_resumes_to_the_same_weights(tmp_path: Path) -> None:
     assert steps == [], "a finished run is not run again"
 
 
+def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
+    case = interpbench.load_case("3")
+    train(case, replace(SHORT, steps=4), tmp_path)
+    longer, whole = train(case, SHORT, tmp_path), train(case, SHORT)
+    assert torch.equal(longer.model.weights["embed.W_E"], whole.model.weights["embed.W_E"])
+
+
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     case = interpbench.load_case("3")
     train(case, SHORT, tmp_path)

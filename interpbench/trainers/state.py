@@ -97,7 +97,8 @@ def resume(
             raise ValueError("weights of another size")
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InterpbenchError(f"the checkpoint {path} is damaged ({error}); remove it to start again") from None
-    for name in sorted(key for key in settings if settings[key] != made_with.get(key)):
+    # Nothing depends on how many steps there are at most: a run may be made longer.
+    for name in sorted(key for key in settings if key != "steps" and settings[key] != made_with.get(key)):
         text = f"the checkpoint {path} was made with {name}={made_with.get(name)}, not {settings[name]}"
         raise InterpbenchError(f"{text}; use the same settings or another folder")
     adam.state = tensors

@@ -22,7 +22,7 @@ class Config:
     edgewise: bool = _option(
         True, "A mask for every edge, or for every node (q, k, v input, MLP output).", flags="--edgewise/--nodewise"
     )
-    lambda_: tuple[float, ...] = _option((5.0,), "Weights of the share of units kept; a mask is learnt for each.")
+    lambda_: tuple[float, ...] = _option((1.0,), "Weights of the share of units kept; a mask is learnt for each.")
     relative: bool = _option(True, "Count lambda in units of the loss of cutting every edge.")
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
