@@ -25,7 +25,8 @@ THRESHOLD = 0.99
 ROWS = 20_000
 SCREEN_BUDGET = 200_000
 REMEASURED, REMEASURE_ROWS = 5, 5_000
-_ROWS_AT_ONCE = 1024
+_BATCH = 1 << 21
+"""Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,22 @@ def correct(logits: Tensor, target: Tensor) -> Tensor:
     return logits.argmax(-1) == target.argmax(-1)
 
 
+def _rows_at_once(model: Transformer, data: Data) -> int:
+    config = model.config
+    return max(64, _BATCH // (3 * config.n_heads * config.d_model * data.clean.shape[1]))
+
+
 @torch.no_grad()
 def agreement(
     model: Transformer, data: Data, masks: Float[Tensor, "circuit edge"], target: Float[Tensor, "row position class"]
 ) -> Float[Tensor, " circuit"]:
     """Share of scored positions on which the subject under each mask answers as `target`."""
     hits = torch.zeros(len(masks))
-    for rows in torch.arange(len(data.clean)).split(_ROWS_AT_ONCE):
+    at_once = _rows_at_once(model, data)
+    for rows in torch.arange(len(data.clean)).split(at_once):
         other = model.writers(data.source[rows])
         scored = data.scored[rows]
-        for circuits in torch.arange(len(masks)).split(max(1, _ROWS_AT_ONCE // len(rows))):
+        for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
             right = correct(model(data.clean[rows], masks[circuits], other), target[rows])
             hits[circuits] += (right & scored).sum((-1, -2))
     return hits / data.scored.sum()
@@ -91,7 +98,7 @@ def right_with_nodes_replaced(
     """
     writers = model.graph.writers
     right = torch.empty(len(asked), *data.clean.shape, dtype=torch.bool)
-    for rows in torch.arange(len(data.clean)).split(_ROWS_AT_ONCE):
+    for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
         other = model.writers(data.source[rows])
         for i, (nodes, target) in enumerate(asked):
             replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
