@@ -1,5 +1,6 @@
 """The bundled subjects: what their cards say holds, and the techniques find their circuits."""
 
+import math
 import shlex
 from pathlib import Path
 
@@ -18,7 +19,7 @@ ROWS = 300
 def test_the_first_suite_and_ioi_are_bundled() -> None:
     quick = [case.name for case in load().cases.values() if "quick" in case.suites]
     assert {(name, "siit") for name in [*quick, "2", "ioi", "ioi_next_token"]} <= set(BUNDLED)
-    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 3e6
+    assert sum(path.stat().st_size for path in ZOO.rglob("*") if path.is_file()) < 4e6
 
 
 @pytest.mark.parametrize(("name", "kind"), BUNDLED)
@@ -32,7 +33,9 @@ def test_the_card_is_of_this_program_and_its_numbers_come_again(name: str, kind:
     data = fresh_data(subject.case, ROWS, seed=99).head(ROWS)
     told = measure(subject.model, data, reference, masks_of(reference, subject.circuit))
     for key in ("accuracy", "iia_min", "strict_min", "edges_heads", "edges"):
-        assert told[key] == pytest.approx(certificate[key], abs=0.03), key
+        share = certificate[key]
+        deviation = math.sqrt(share * (1 - share) * (1 / ROWS + 1 / certificate["rows"]))
+        assert told[key] == pytest.approx(share, abs=0.01 + 4 * deviation), key
     lowest = [certificate[key] for key in ("accuracy", "iia_min", "strict_min", "edges_heads")]
     lowest.append(certificate["worst_edge"]["heads"]["accuracy"])
     assert certificate["certified"] == (min(lowest) >= THRESHOLD)
