@@ -203,7 +203,8 @@ def single_edges(circuit: Circuit) -> dict[str, dict[str, Tensor]]:
     """Masks that cut one edge outside the true circuit, at `heads` (q, k, v together) and at `edges` granularity."""
     graph = circuit.graph
     inside = circuit.mask() > 0
-    fine = {graph.edges[i]: torch.eye(graph.n_edges)[i] for i in np.flatnonzero(~inside)}
+    alone = torch.eye(graph.n_edges)
+    fine = {graph.edges[i]: alone[i] for i in np.flatnonzero(~inside)}
     coarse = {}
     for name in graph.universe("heads"):
         if name not in circuit.heads().edges:
