@@ -82,7 +82,7 @@ _READS = (
 
 
 class IoiReference:
-    """The causal model of spec: token, where it stood before, what to suppress, and the logits of names.
+    """A causal model of four variables: token, where it stood before, what to suppress, the logits of names.
 
     `tokens`: the token at every position. `duplicate`: the position where the same token stood first, or -1.
     `s_inhibition`: at a duplicate, the token found there, or -1. `name_mover`: logits, +10 for every name seen so far

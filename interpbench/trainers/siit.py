@@ -8,9 +8,10 @@ answer what the reference answers under the same interchange; what is outside mu
     behaviour    no variable, nothing outside replaced        interchange    a variable, nothing outside
     strict       silent nodes or outside edges replaced, with or without a variable
 
-are the same forward pass under masks that differ. Two things decide (measured, see the README): strictness on *edges*,
-and *the circuit first*: training starts with every outside edge replaced on every row, so that the algorithm is learnt
-where it belongs, and opens the rest when measurement says that the circuit stands.
+are the same forward pass under masks that differ. Three things decide (measured, see the README): strictness on
+*edges*; *the circuit first*: training starts with every outside edge replaced on every row, so that the algorithm is
+learnt where it belongs, and opens the rest when measurement says that the circuit stands; and silent nodes that start
+quiet, because until then they are noise to the circuit.
 """
 
 from __future__ import annotations
