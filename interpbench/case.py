@@ -79,7 +79,6 @@ class Case:
     reference: Callable[[], Reference]
     draw: Callable[[np.random.Generator, int], Inputs] | None = None
     counterfactual: Callable[[np.random.Generator, Inputs], Inputs] | None = None
-    suites: tuple[str, ...] = ()
     scored: Literal["all", "last"] = "all"
     next_token: bool = False
     special: tuple[str, ...] = (BOS, PAD)

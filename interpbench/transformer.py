@@ -167,7 +167,8 @@ class Transformer:
         pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
         lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
         shape = embed.shape[-3:]
-        live = self._live(mask if nudge is None else None)
+        live, is_cut = self._structure(mask)
+        live = live | (nudge is not None)
         outputs: list[Tensor] = []
         moved: list[int] = []
         deltas: list[Tensor] = []
@@ -194,7 +195,7 @@ class Transformer:
             if mask is not None and other is not None:
                 cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
                 # Readers that nothing is cut from share one input, and until the first cut all circuits do.
-                if cut.requires_grad or bool(cut.any()):
+                if is_cut[graph.starts[first] : graph.starts[first + count]].any():
                     new = [i for i in range(moved[-1] + 1 if moved else 0, len(outputs)) if i < 2 or live[i]]
                     if new:
                         outs = torch.stack(torch.broadcast_tensors(*(outputs[i] for i in new)), -4)
@@ -221,16 +222,17 @@ class Transformer:
         logits = unembed(config, w, read(reader, 1, [0]).squeeze(-4))
         return logits.expand(*lead, *logits.shape[-3:]), outputs
 
-    def _live(self, mask: Tensor | None) -> np.ndarray:
-        """Which writers can reach the logits in any of the circuits; bool `[writer]`.
+    def _structure(self, mask: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+        """Which writers can reach the logits in any of the circuits, and which edges are cut in any; bool.
 
-        What cannot be read need not be computed. Where a gradient with respect to the mask is asked, all are needed.
+        What cannot be read need not be computed. Where a gradient with respect to the mask is asked, all is needed.
         """
+        writers, edges = len(self.graph.writers), self.graph.n_edges
         if mask is None or mask.requires_grad:
-            return np.ones(len(self.graph.writers), dtype=bool)
-        return self.graph.live_writers(
-            (mask != 1).flatten(0, -2).any(0).cpu().numpy() if mask.ndim > 1 else (mask != 1).cpu().numpy()
-        )
+            return np.ones(writers, dtype=bool), np.full(edges, mask is not None)
+        masks = mask.reshape(-1, edges)
+        kept, is_cut = torch.stack([(masks != 1).any(0), (masks != 0).any(0)]).cpu().numpy()
+        return self.graph.live_writers(kept), is_cut
 
 
 def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:

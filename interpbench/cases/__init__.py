@@ -8,7 +8,7 @@ from importlib import import_module
 from interpbench.case import Case
 from interpbench.hookspecs import hookimpl
 
-MODULES = ("counting", "ordering", "ioi")
+MODULES = ("numbers", "words", "counting", "positions", "neighbours", "ordering", "verdicts", "ioi")
 
 
 @hookimpl

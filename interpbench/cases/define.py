@@ -22,7 +22,6 @@ def rasp_case(
     output: Literal["categorical", "numerical"] = "categorical",
     causal: bool = False,
     min_length: int = 3,
-    suites: Sequence[str] = (),
     draw: Callable[[np.random.Generator, int], Inputs] | None = None,
     subject: Mapping[str, int] | None = None,
     alignment: Mapping[str, str] | None = None,
@@ -59,10 +58,24 @@ def rasp_case(
             program=expected,
             reference=reference,
             draw=draw,
-            suites=tuple(suites),
             compiled=True,
         )
         return case
+
+    return decorate
+
+
+def elementwise(
+    name: str, vocab: Sequence[Token], subject: Mapping[str, int] | None = None
+) -> Callable[[Callable[[Any], Any]], Case]:
+    """Make a case of a function of one token, applied at each of nine positions; None is undefined."""
+
+    def decorate(function: Callable[[Any], Any]) -> Case:
+        def build(rasp: Any) -> SOp:
+            return rasp.Map(function, rasp.tokens)
+
+        build.__doc__ = function.__doc__
+        return rasp_case(name, vocab=vocab, max_length=9, causal=True, subject=subject)(build)
 
     return decorate
 
