@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("INTERPBENCH_PLUGINS", None)
+os.environ["INTERPBENCH_CACHE"] = tempfile.mkdtemp(prefix="interpbench-tests-")
 
 import pytest
 from jaxtyping import install_import_hook

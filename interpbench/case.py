@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,6 +53,11 @@ class Reference(Protocol):
         """Hash of what the reference computes; part of every result."""
         ...
 
+    @property
+    def partial(self) -> bool:
+        """Whether there are positions without an answer; see `defined`."""
+        ...
+
     def circuit(self, graph: Graph) -> Circuit:
         """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
         ...
@@ -65,9 +71,41 @@ class Reference(Protocol):
         ...
 
 
+DEFINED = 0.01
+"""A compiled program shows no answer by logits that are all zero, but for what leaks through a softmax."""
+
+
+def defined(reference: Reference, logits: Tensor) -> Tensor:
+    """Where a reference's output is an answer; bool `[*, position]` from `[*, position, class]`.
+
+    A program may be undefined at a position (nothing selected, no value): that is not scored and not trained on.
+    """
+    if reference.partial:
+        return logits.amax(-1) > DEFINED
+    return logits.new_ones(logits.shape[:-1], dtype=bool)
+
+
+def value_to_json(value: Any) -> Any:
+    """A token or an answer as JSON: what JSON does not have (tuples, infinity) is marked."""
+    if isinstance(value, tuple):
+        return {"tuple": [value_to_json(each) for each in value]}
+    value = value.item() if hasattr(value, "item") else value
+    return {"float": repr(value)} if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def value_from_json(value: Any) -> Any:
+    """The inverse of `value_to_json`."""
+    if isinstance(value, dict):
+        return tuple(map(value_from_json, value["tuple"])) if "tuple" in value else float(value["float"])
+    return value
+
+
 @dataclass(frozen=True)
 class Case:
-    """What a case is. Lengths count the tokens of an input without BOS."""
+    """What a case is. Lengths count the tokens of an input without BOS.
+
+    `partial`: at some positions the program is undefined (None).
+    """
 
     name: str
     description: str
@@ -82,6 +120,7 @@ class Case:
     scored: Literal["all", "last"] = "all"
     next_token: bool = False
     special: tuple[str, ...] = (BOS, PAD)
+    partial: bool = False
     compiled: bool = False
     """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
 
@@ -130,15 +169,32 @@ class Case:
         self.check(tokens)
         return tokens
 
-    def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Encoded inputs of full length, uniform unless the case draws its own; int64 `[n, position]`."""
+    def inputs(self, n: int, rng: np.random.Generator, unique: bool = False) -> np.ndarray:
+        """Encoded inputs of full length, uniform unless the case draws its own; int64 `[n, position]`.
+
+        With `unique`, no input comes twice. Raises ValueError if so many different ones were not found.
+        """
         import numpy as np
 
+        if unique:
+            return self._unique_inputs(n, rng)
         if self.draw is not None:
             return self.encode(self.draw(rng, n))
         ids = np.array([self.tokens.index(token) for token in self.vocab])
         drawn = ids[rng.integers(len(ids), size=(n, self.max_length))]
         return np.concatenate([np.full((n, 1), self.tokens.index(BOS)), drawn], 1)
+
+    def _unique_inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        import numpy as np
+
+        found = self.inputs(n, rng)
+        for _ in range(20):
+            _, first = np.unique(found, axis=0, return_index=True)
+            found = found[np.sort(first)]
+            if len(found) >= n:
+                return found[:n]
+            found = np.concatenate([found, self.inputs(2 * n, rng)])
+        raise ValueError(f"case {self.name} has few more than {len(first)} different inputs, not {n}")
 
     def corrupt(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Corrupted inputs for clean ones: the case's counterfactual, or independent draws; int64 `[n, position]`."""

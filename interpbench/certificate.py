@@ -7,7 +7,7 @@ the reference answers (numbers: closer than `ATOL`). What is replaced takes its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.case import ATOL, Case, Reference
+from interpbench.case import ATOL, Case, Reference, defined
 from interpbench.graph import Circuit, Graph
 from interpbench.transformer import Transformer
 
@@ -53,8 +53,13 @@ def fresh_data(case: Case, rows: int, seed: int) -> Data:
     return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
 
 
+def where_defined(reference: Reference, data: Data, target: Tensor) -> Data:
+    """The data with only those positions scored where `target`, an output of the reference, is an answer."""
+    return replace(data, scored=data.scored & defined(reference, target))
+
+
 def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
-    """Where answers count: all positions but BOS, or the last one; bool `[row, position]`."""
+    """Where answers are asked for: all positions but BOS, or the last one; bool `[row, position]`."""
     scored = np.zeros(tokens.shape, dtype=bool)
     scored[:, 1 if case.scored == "all" else -1 :] = True
     return scored
@@ -151,14 +156,17 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     def share(i: int, where: Tensor) -> float:
         return float((right[i] & where).sum() / where.sum())
 
-    shares = [share(i, data.scored) for i in range(len(asked))]
+    on = where_defined(reference, data, answer)
+    under_on = [where_defined(reference, data, target) for target in under]
     first = len(asked) - len(under)
-    changed = [data.scored & ~correct(target, answer) for target in under]
+    shares = [share(i, on.scored) for i in range(first)]
+    shares += [share(first + i, each.scored) for i, each in enumerate(under_on)]
+    changed = [each.scored & ~correct(target, answer) for each, target in zip(under_on, under, strict=True)]
     iia = dict(zip(reference.variables, shares[first:], strict=True))
     bare = [torch.maximum(mask, masks.outside_edges)[None] for mask in masks.variables.values()]
-    alone = [agreement(model, data, mask, target).item() for mask, target in zip(bare, under, strict=True)]
+    alone = [agreement(model, *each).item() for each in zip(under_on, bare, under, strict=True)]
     outside = torch.stack([masks.outside_heads, masks.outside_edges])
-    edges_heads, edges = agreement(model, data, outside, answer).tolist()
+    edges_heads, edges = agreement(model, on, outside, answer).tolist()
     strict = dict(zip(masks.silent, shares[2:first], strict=True))
     return {
         "accuracy": shares[0],
@@ -218,12 +226,13 @@ def necessity(model: Transformer, data: Data, reference: Reference, circuit: Cir
     changes the subject's answer; None if there are none.
     """
     answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
-    changed = data.scored & ~correct(answer, source_answer)
+    on = where_defined(reference, where_defined(reference, data, answer), source_answer)
+    changed = on.scored & ~correct(answer, source_answer)
     edges = circuit.to_json()["edges"]
     if not changed.any():
         return dict.fromkeys(edges)
     masks = torch.stack([torch.tensor(circuit.graph.mask([edge])) for edge in edges])
-    kept = agreement(model, Data(data.clean, data.source, changed), masks, model(data.clean))
+    kept = agreement(model, replace(data, scored=changed), masks, model(data.clean))
     return {edge: 1 - share for edge, share in zip(edges, kept.tolist(), strict=True)}
 
 
@@ -269,7 +278,8 @@ def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, row
     answer = reference.outputs(data.clean)
     few = data.head(REMEASURE_ROWS)
     numbers = measure(model, data, reference, masks)
-    worst = {k: worst_single(model, data, answer, edges) for k, edges in single_edges(circuit).items()}
+    on = where_defined(reference, data, answer)
+    worst = {k: worst_single(model, on, answer, edges) for k, edges in single_edges(circuit).items()}
     nodes = min(numbers["accuracy"], numbers["iia_min"], numbers["strict_min"])
     certified = min(nodes, numbers["edges_heads"], worst["heads"]["accuracy"]) >= THRESHOLD
     fine = min(numbers["edges"], worst["edges"]["accuracy"]) >= THRESHOLD

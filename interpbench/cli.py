@@ -111,7 +111,7 @@ def show(
 def try_(
     case: CaseName,
     tokens: Annotated[list[str], typer.Argument(metavar="TOKEN...", help="One input, without BOS.")],
-    model: Model = "siit",
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Kind of subject or a folder (default: the first).")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show what the program, its reference and the subject answer for one input."""

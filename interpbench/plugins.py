@@ -64,15 +64,6 @@ class Registry:
         """The technique of that name. Raises UsageError, with the nearest name, if there is none."""
         return self._get("technique", self.techniques, name)
 
-    def suites(self) -> dict[str, list[str]]:
-        """Names of the cases of every suite."""
-        names = dict.fromkeys(suite for case in self.cases.values() for suite in case.suites)
-        return {suite: [case.name for case in self.cases.values() if suite in case.suites] for suite in names}
-
-    def suite(self, name: str) -> list[Case]:
-        """The cases of a suite. Raises UsageError, with the nearest name, if there is none of that name."""
-        return [self.cases[case] for case in self._get("suite", self.suites(), name)]
-
     def _get(self, kind: str, known: Mapping[str, Any], name: str) -> Any:
         if name in known:
             return known[name]

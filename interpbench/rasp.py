@@ -41,6 +41,7 @@ class RaspReference:
     components: tuple[str, ...]
     classes: tuple[Any, ...] | None
     subject: Config
+    partial: bool = False
     alignment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -56,6 +57,26 @@ class RaspReference:
     def circuit(self, graph: Graph) -> Circuit:
         """The true circuit carried over to a subject's graph by the alignment."""
         return Circuit(graph, frozenset(self._carry(edge) for edge in self.edges))
+
+    def published_circuit(self, graph: Graph) -> Circuit:
+        """The circuit that the published benchmark (arXiv 2407.14494) takes for the true one.
+
+        Where an MLP reads two values of which one was made from the other, it lacks the edge that carries the older
+        one. The compiled model uses those edges all the same: cut, they change its answers (a test shows it).
+        """
+        kept = set(self.edges)
+        inputs: dict[str, set[str]] = {}
+        for edge in self.edges:
+            writer, reader = edge.split("->")
+            if reader.startswith("m"):
+                inputs.setdefault(reader, set()).add(writer)
+        for mlp in sorted(inputs, key=lambda name: int(name[1:])):
+            kept -= {
+                f"{older}->{mlp}"
+                for older in inputs[mlp]
+                if any(f"{older}->{newer}{value}" in kept for newer in inputs[mlp] for value in ("", "<v>"))
+            }
+        return Circuit(graph, frozenset(map(self._carry, kept)))
 
     def _carry(self, edge: str) -> str:
         writer, reader = edge.split("->")
@@ -119,6 +140,7 @@ def compile_program(
         components=tuple(node for node in model.graph.nodes if node in used),
         classes=tuple(d.value for d in spaces.output.basis) if case.output == "categorical" else None,
         subject=subject_config(model.config, subject),
+        partial=case.partial,
         alignment=alignment,
     )
 

@@ -10,8 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from interpbench import plugins, store
-from interpbench.case import Case
+from interpbench.case import Case, defined
 from interpbench.certificate import scored_positions
 from interpbench.errors import UsageError
 from interpbench.evaluate import judge
@@ -82,6 +84,9 @@ def run(
 
     clean, corrupted = subject.case.pairs(samples, seed)
     scored = scored_positions(subject.case, clean)
+    if subject.case.partial:
+        reference = subject.case.reference()
+        scored &= defined(reference, reference.outputs(torch.from_numpy(clean))).numpy()
     problem = make_problem(
         subject.model, clean, corrupted, output=subject.case.output, scored=scored, ablation=ablation, seed=seed
     )

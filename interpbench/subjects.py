@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interpbench import plugins
-from interpbench.case import Case, Token
+from interpbench.case import Case, Token, value_from_json, value_to_json
 from interpbench.errors import InterpbenchError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ def models(case: Case) -> list[str]:
     return sorted(bundled, key=lambda kind: kind != "siit") + ([COMPILED] if case.compiled else [])
 
 
+def is_certified(case: Case) -> bool:
+    """Whether the bundled SIIT subject of a case is certified, by its card."""
+    card = ZOO / case.name / "siit" / CARD
+    return card.exists() and bool((_json(card).get("certificate") or {}).get("certified"))
+
+
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
     """The subject `model` of a case: a bundled kind, `tracr` for the compiled reference, or a folder.
 
@@ -142,7 +148,8 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     if folder.exists() and not force:
         raise UsageError(f"{folder} exists; --force replaces it")
     card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
-    card |= {"classes": subject.classes, "weights_hash": subject.weights_hash}
+    classes = None if subject.classes is None else [value_to_json(value) for value in subject.classes]
+    card |= {"classes": classes, "weights_hash": subject.weights_hash}
     for key in sorted(set(CARD_KEYS) - card.keys()):
         raise ValueError(f"the card of a subject needs {key!r}")
     weights = {name: weight.detach().cpu().float().contiguous() for name, weight in subject.model.weights.items()}
@@ -182,7 +189,9 @@ def _read(folder: Path, case: Case | None, kind: str) -> Subject:
         circuit = Circuit.from_json(_json(folder / CIRCUIT))
     except ValueError as error:
         raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
-    subject = Subject(case, kind, model, circuit, None if classes is None else tuple(classes), card)
+    subject = Subject(
+        case, kind, model, circuit, None if classes is None else tuple(map(value_from_json, classes)), card
+    )
     _check_fit(subject, folder)
     return subject
 

@@ -67,10 +67,17 @@ def test_list_as_json(cli: Callable) -> None:
     listed = json.loads(cli("list", "--json").out)
     assert listed.keys() >= {"cases", "techniques", "trainers", "plugins"}
     three = {case["name"]: case for case in listed["cases"]}["3"]
-    keys = {"name", "description", "output", "n_ctx", "vocab_size", "suites", "models"}
-    assert three.keys() == keys and (three["n_ctx"], three["vocab_size"], three["suites"]) == (5, 4, ["quick"])
+    keys = {"name", "description", "output", "n_ctx", "vocab_size", "suites", "models", "circuit_size"}
+    assert three.keys() == keys and (three["n_ctx"], three["vocab_size"], three["suites"][:3]) == (
+        5,
+        4,
+        ["quick", "paper16", "all"],
+    )
     assert "siit" in {trainer["name"] for trainer in listed["trainers"]}
-    assert {"name": "quick", "cases": ["3", "4", "7", "18", "44"]} in listed["suites"]
+    suites = {suite["name"]: suite for suite in listed["suites"]}
+    assert suites["quick"]["cases"] == ["3", "4", "7", "18", "44"] and suites["quick"]["version"] == 1
+    assert len(suites["all"]["cases"]) == 129 and len(suites["paper16"]["cases"]) == 16
+    assert len(listed["cases"]) >= 131
 
 
 @pytest.mark.parametrize("part", ["cases", "techniques", "trainers", "models", "suites"])
@@ -175,7 +182,7 @@ def test_verify_knows_a_changed_program(cli: Callable, subject_folder: Path, tmp
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ("run eap --case 33", "no case '33'; did you mean '3'?"),
+        ("run eap --case 33x", "no case '33x'; did you mean '33'?"),
         ("run eapp --case 3", "no technique 'eapp'; did you mean 'eap'?"),
         ("run eap --case 3 --stepz 3", "No such option: --stepz"),
         ("run eap --case 3 --samples 0", "0 is not in the range"),
@@ -185,15 +192,15 @@ def test_verify_knows_a_changed_program(cli: Callable, subject_folder: Path, tmp
         ("run eap --suite quik", "no suite 'quik'; did you mean 'quick'?"),
         ("run eap --suite quick --case 3", "not both"),
         ("run eap", "name cases"),
-        ("show 33", "no case '33'"),
+        ("show 333", "no case '333'"),
         ("show 3 --model nowhere", "no model or folder 'nowhere'"),
         ("try 3 q --model tracr", "case 3 has no token 'q'; its tokens: a b c x"),
         ("try 3 x x x x x --model tracr", "case 3 takes 1 to 4 tokens, not 5"),
         ("try 3", "Missing argument"),
-        ("verify 33", "no case '33'"),
+        ("verify 333", "no case '333'"),
         ("verify", "name cases"),
         ("train siitt --case 3", "no trainer 'siitt'; did you mean 'siit'?"),
-        ("train siit --case 33", "no case '33'"),
+        ("train siit --case 333", "no case '333'"),
         ("train siit", "Missing option '--case'"),
         ("train siit --case 3 --rows 7", "multiple of group"),
         ("lst", "No such command 'lst'"),

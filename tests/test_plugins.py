@@ -13,6 +13,7 @@ import pytest
 
 from interpbench import plugins
 from interpbench.errors import UsageError
+from interpbench.suites import suite_cases
 from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
@@ -59,7 +60,7 @@ def test_core_comes_through_the_hooks() -> None:
     assert [plugin.name for plugin in registry.plugins[:2]] == ["cases", "trainers"]
     assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= registry.cases.keys()
     assert registry.plugins[0].error is None
-    assert {case.name for case in registry.suite("quick")} == {"3", "4", "7", "18", "44"}
+    assert {case.name for case in suite_cases("quick", registry.cases)} == {"3", "4", "7", "18", "44"}
 
 
 def test_a_plugin_is_found(install: Callable[[str, str], None]) -> None:
@@ -138,7 +139,7 @@ def test_an_unknown_name_says_what_is_there(install: Callable[[str, str], None])
     with pytest.raises(UsageError, match="there are: .*mine.*broken: .*bad.*interpbench plugins"):
         registry.technique("zzzz")
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'?"):
-        registry.suite("quik")
+        suite_cases("quik", registry.cases)
 
 
 def test_the_package_passes_the_conformance_kit(monkeypatch: pytest.MonkeyPatch) -> None:

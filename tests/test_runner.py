@@ -130,7 +130,7 @@ def test_a_failure_leaves_its_traceback(technique: Counting, subject_folder: Pat
     ("change", "why"),
     [
         ({"technique": "countin"}, "did you mean 'counting'"),
-        ({"case": "33"}, "did you mean '3'"),
+        ({"case": "33x"}, "did you mean '33'"),
         ({"model": "nowhere"}, "no model or folder 'nowhere'"),
         ({"edgez": 3}, "did you mean 'edges'"),
         ({"edges": "x"}, "expected int"),

@@ -188,8 +188,8 @@ def test_a_folder_knows_its_case(folder: Path) -> None:
 
 
 def test_unknown_models_and_cases(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no case '33'; did you mean '3'?"):
-        ib.load_subject("33")
+    with pytest.raises(UsageError, match="no case '33x'; did you mean '33'?"):
+        ib.load_subject("33x")
     with pytest.raises(UsageError, match="did you mean 'tracr'?"):
         ib.load_subject("3", "trakr")
     with pytest.raises(UsageError, match="no folder"):

@@ -11,13 +11,14 @@ import interpbench
 from interpbench.certificate import THRESHOLD, fresh_data, masks_of, measure
 from interpbench.plugins import load
 from interpbench.subjects import ZOO, load_subject
+from interpbench.suites import suite_cases
 
 BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))
 ROWS = 300
 
 
 def test_the_first_suite_and_ioi_are_bundled() -> None:
-    quick = [case.name for case in load().cases.values() if "quick" in case.suites]
+    quick = [case.name for case in suite_cases("quick", load().cases)]
     assert {(name, "siit") for name in [*quick, "2", "ioi", "ioi_next_token"]} <= set(BUNDLED)
 
 

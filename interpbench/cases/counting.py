@@ -67,7 +67,7 @@ def rarity(rasp: Any) -> Any:
     return rasp.SequenceMap(classify, histogram(rasp), length(rasp))
 
 
-@rasp_case("21", vocab="abc", max_length=9, causal=True, subject={"d_model": 50, "d_head": 12})
+@rasp_case("21", vocab="abc", max_length=9, partial=True, causal=True, subject={"d_model": 50, "d_head": 12})
 def first_occurrences(rasp: Any) -> Any:
     """Each token at its first occurrence; undefined at later ones."""
     pair = rasp.SequenceMap(lambda x, i: (x, i), rasp.tokens, rasp.indices)

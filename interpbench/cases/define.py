@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from interpbench.case import Case, Inputs, Token
@@ -21,6 +23,7 @@ def rasp_case(
     max_length: int,
     output: Literal["categorical", "numerical"] = "categorical",
     causal: bool = False,
+    partial: bool = False,
     min_length: int = 3,
     draw: Callable[[np.random.Generator, int], Inputs] | None = None,
     subject: Mapping[str, int] | None = None,
@@ -28,15 +31,17 @@ def rasp_case(
 ) -> Callable[[Callable[[Any], SOp]], Case]:
     """Make a case of a function that takes Tracr's `rasp` module and returns the program; its docstring describes it.
 
-    Lengths count tokens without BOS. `subject` sets sizes of the subject (`d_model`, `d_head`, `d_mlp`) where the
-    default rule (`interpbench.rasp.subject_config`) does not fit; `alignment` says where a component of the compiled
-    reference sits in the subject, if not in the same place.
+    Lengths count tokens without BOS. `partial` says that some positions are undefined (None). `subject` sets sizes of
+    the subject (`d_model`, `d_head`, `d_mlp`) where the default rule (`interpbench.rasp.subject_config`) does not fit;
+    `alignment` says where a component of the compiled reference sits in the subject, if not in the same place.
     """
 
     def decorate(build: Callable[[Any], SOp]) -> Case:
         @functools.cache
         def program() -> SOp:
-            return build(_tracr_rasp())
+            rasp = _tracr_rasp()
+            with _quiet("absl"):  # Tracr advises against using a value twice; published programs do
+                return build(rasp)
 
         def expected(tokens: Sequence[Token]) -> list[Any]:
             return list(program()(list(tokens)))
@@ -44,9 +49,9 @@ def rasp_case(
         @functools.cache
         def reference() -> Any:
             _tracr_rasp()
-            from interpbench.rasp import compile_program
+            from interpbench.compiled import compiled
 
-            return compile_program(program(), case, causal, subject or {}, alignment or {})
+            return compiled(program(), case, causal, subject or {}, alignment or {})
 
         case = Case(
             name=name,
@@ -58,6 +63,7 @@ def rasp_case(
             program=expected,
             reference=reference,
             draw=draw,
+            partial=partial,
             compiled=True,
         )
         return case
@@ -66,18 +72,30 @@ def rasp_case(
 
 
 def elementwise(
-    name: str, vocab: Sequence[Token], subject: Mapping[str, int] | None = None
+    name: str, vocab: Sequence[Token], *, partial: bool = False, subject: Mapping[str, int] | None = None
 ) -> Callable[[Callable[[Any], Any]], Case]:
-    """Make a case of a function of one token, applied at each of nine positions; None is undefined."""
+    """Make a case of a function of one token, applied at each of nine positions; `partial` if it may return None."""
 
     def decorate(function: Callable[[Any], Any]) -> Case:
         def build(rasp: Any) -> SOp:
             return rasp.Map(function, rasp.tokens)
 
         build.__doc__ = function.__doc__
-        return rasp_case(name, vocab=vocab, max_length=9, causal=True, subject=subject)(build)
+        return rasp_case(name, vocab=vocab, max_length=9, causal=True, partial=partial, subject=subject)(build)
 
     return decorate
+
+
+@contextmanager
+def _quiet(logger: str) -> Iterator[None]:
+    """Nothing below an error from a logger."""
+    found = logging.getLogger(logger)
+    level = found.level
+    found.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        found.setLevel(level)
 
 
 def _tracr_rasp() -> Any:

@@ -89,6 +89,7 @@ class IoiReference:
     and -15 for every suppressed token, accumulated over positions.
     """
 
+    partial = False
     variables = {
         "tokens": ("m0",),
         "duplicate": ("a1.h1",),

@@ -77,9 +77,9 @@ def sum_of_last_two(rasp: Any) -> Any:
     return rasp.SequenceMap(lambda x, y: x + y, *last_two(rasp))
 
 
-@rasp_case("119", vocab=range(6), max_length=4)
+@rasp_case("119", vocab=range(6), max_length=4, partial=True)
 def polynomial(rasp: Any) -> Any:
-    """b x² + c x + d for an input x b c d; undefined where it is shorter."""
+    """B x² + c x + d for an input x b c d; undefined where it is shorter."""
     total = rasp.SequenceMap(lambda x, y: x - y, rasp.tokens, rasp.tokens)
     base = at(rasp, total, rasp.tokens)
     for i in (1, 2, 3):

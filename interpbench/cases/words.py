@@ -18,7 +18,7 @@ LONG_WORDS = tuple(
 SPAM = ("free", "offer", "click", "now")
 
 
-@rasp_case("10", vocab=[*WORDS, "radar", "rotor"], max_length=9, causal=True)
+@rasp_case("10", vocab=[*WORDS, "radar", "rotor"], max_length=9, partial=True, causal=True)
 def symmetric(rasp: Any) -> Any:
     """Each word whose first half is its second half backwards; undefined for others."""
 
@@ -45,7 +45,7 @@ def spam(rasp: Any) -> Any:
     return rasp.Map(lambda n: "spam" if n > 0 else "not spam", keywords)
 
 
-@elementwise("23", [*WORDS, "noon", "racecar"], subject={"d_model": 17, "d_head": 4})
+@elementwise("23", [*WORDS, "noon", "racecar"], partial=True, subject={"d_model": 17, "d_head": 4})
 def palindromes(word: str) -> str | None:
     """Each word that reads the same backwards; undefined for others."""
     return word if word == word[::-1] else None

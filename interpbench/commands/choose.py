@@ -5,6 +5,7 @@ from __future__ import annotations
 from interpbench import plugins
 from interpbench.case import Case
 from interpbench.errors import UsageError
+from interpbench.suites import suite_cases
 
 
 def cases(names: str, suite: str) -> list[Case]:
@@ -13,7 +14,7 @@ def cases(names: str, suite: str) -> list[Case]:
     if bool(names) == bool(suite):
         raise UsageError("name cases (with commas between) or a --suite" + (", not both" if names else ""))
     if suite:
-        return registry.suite(suite)
+        return suite_cases(suite, registry.cases)
     return [registry.case(name) for name in dict.fromkeys(filter(None, map(str.strip, names.split(","))))]
 
 

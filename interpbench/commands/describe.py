@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from interpbench.case import Case
+from interpbench.case import ATOL, Case, defined, value_to_json
+from interpbench.catalogue import twins
 from interpbench.commands.inventory import case_facts
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError
 from interpbench.graph import Circuit
@@ -28,13 +29,22 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
     else:
         shape = case.reference().subject
         circuit, card = case.reference().circuit(shape.graph), None
+    published = None
+    if case.compiled:
+        known: Any = case.reference()
+        if circuit == known.true_circuit:  # the compiled model itself: its nodes stand where they are
+            known = replace(known, alignment={})
+        other = known.published_circuit(circuit.graph)
+        published = {part: _members(other, part) for part in ("edges", "heads", "nodes")}
     if plot is not None:
         _draw(circuit, f"case {case.name}: true circuit of the {kind or 'reference'} model", plot)
     facts = {
         **case_facts(case),
         "model": kind,
         "shape": asdict(shape),
+        "twins": twins(case),
         "circuit": {part: _members(circuit, part) for part in ("edges", "heads", "nodes")},
+        "published_circuit": published,
         "card": card,
     }
     print_json(facts) if as_json else _print(facts)
@@ -57,7 +67,10 @@ def _draw(circuit: Circuit, title: str, path: Path) -> None:
 def _print(facts: dict[str, Any]) -> None:
     print_lines([f"case {facts['name']}: {facts['description']}", ""])
     shown = ("output", "n_ctx", "vocab_size", "suites", "models")
-    print_table("case", ("", ""), [[key, facts[key]] for key in shown])
+    rows = [[key, facts[key]] for key in shown]
+    alike = facts["twins"]
+    rows.append(["twin of", [*alike[:5], f"{len(alike) - 5} more"] if len(alike) > 6 else alike])
+    print_table("case", ("", ""), rows)
     print_table(f"model {facts['model'] or '(none yet)'}", ("", ""), list(facts["shape"].items()))
     rows = [[edge.split("->")[0], "->", edge.split("->")[1]] for edge in facts["circuit"]["edges"]]
     print_table(f"true circuit: {len(rows)} edges", ("writer", "", "reader"), rows)
@@ -69,7 +82,7 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def try_(name: str, words: Sequence[str], model: str, as_json: bool) -> None:
-    """Print the answers of program, reference and subject, position by position."""
+    """Print the answers of program, reference and subject (if there is one), position by position."""
     case = load_case(name)
     try:
         tokens = case.parse(words)
@@ -79,14 +92,36 @@ def try_(name: str, words: Sequence[str], model: str, as_json: bool) -> None:
     answers = {
         "program": _unless_missing(lambda: case.expected(tokens), missing),
         "reference": _unless_missing(lambda: _reference_answers(case, tokens), missing),
-        "subject": load_subject(case, model).predict([tokens])[0],
     }
+    model = model or next(iter(models(case)), "")
+    if model:
+        answers["subject"] = load_subject(case, model).predict([tokens])[0]
+    wrong = _differences(case, answers)
     if as_json:
-        print_json({"case": case.name, "model": model, "tokens": list(tokens), **answers})
+        answers = {who: told and [value_to_json(value) for value in told] for who, told in answers.items()}
+        facts = {"case": case.name, "model": model or None, "tokens": list(tokens), **answers, "differs": wrong}
+        print_json(facts)
         return
-    columns = [answer if answer is not None else [None] * len(tokens) for answer in answers.values()]
-    print_table(f"case {case.name}", ("token", "program", "reference", model), list(zip(tokens, *columns, strict=True)))
+    told = [answer if answer is not None else [None] * len(tokens) for answer in answers.values()]
+    columns = ("token", "program", "reference", *([model] if model else []), "differs")
+    print_table(f"case {case.name}", columns, list(zip(tokens, *told, wrong, strict=True)))
     print_lines(sorted(set(missing)))
+
+
+def _differences(case: Case, answers: dict[str, list[Any] | None]) -> list[list[str]]:
+    """For every position who answers otherwise than the program; nobody where that is undefined or not known."""
+
+    def other(told: Any, value: Any) -> bool:
+        return abs(told - value) >= ATOL if case.output == "numerical" else told != value
+
+    program = answers["program"]
+    if program is None:
+        return [[] for _ in answers["subject"] or ()]
+    others = {who: told for who, told in answers.items() if who != "program" and told is not None}
+    return [
+        [who for who, told in others.items() if value is not None and (told[i] is None or other(told[i], value))]
+        for i, value in enumerate(program)
+    ]
 
 
 def _unless_missing(answer: Any, missing: list[str]) -> Any:
@@ -105,5 +140,7 @@ def _reference_answers(case: Case, tokens: Sequence[Any]) -> list[Any]:
     if reference.classes is None:
         answers: list[Any] = outputs[:, 0].tolist()
     else:
-        answers = [reference.classes[i] for i in outputs.argmax(-1).tolist()]
+        there = defined(reference, outputs).tolist()
+        picked = zip(outputs.argmax(-1).tolist(), there, strict=True)
+        answers = [reference.classes[i] if is_there else None for i, is_there in picked]
     return answers if case.scored == "all" else [None] * (len(answers) - 1) + answers[-1:]

@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any
 
 from interpbench.case import Case
+from interpbench.catalogue import facts_of
 from interpbench.plugins import Registry, load
 from interpbench.subjects import models
+from interpbench.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.tables import print_json, print_lines, print_table
 
 
@@ -18,7 +20,7 @@ def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
         "techniques": [_worker(each) for each in registry.techniques.values()],
         "trainers": [_worker(each) for each in registry.trainers.values()],
         "models": [{"case": case.name, "model": model} for case in registry.cases.values() for model in models(case)],
-        "suites": [{"name": name, "cases": cases} for name, cases in registry.suites().items()],
+        "suites": [_suite_facts(suite, registry) for suite in SUITES.values()],
         "plugins": [dataclasses.asdict(plugin) for plugin in registry.plugins],
     }
 
@@ -31,9 +33,15 @@ def case_facts(case: Case) -> dict[str, Any]:
         "output": case.output,
         "n_ctx": case.n_ctx,
         "vocab_size": len(case.vocab),
-        "suites": list(case.suites),
+        "suites": suites_of(case),
         "models": models(case),
+        "circuit_size": facts_of(case)["edges"],
     }
+
+
+def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
+    names = [case.name for case in suite_cases(suite.name, registry.cases)]
+    return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": names}
 
 
 def _worker(thing: Any) -> dict[str, Any]:
@@ -52,11 +60,11 @@ def list_(what: str, as_json: bool) -> None:
         print_json(facts if what == "all" else {what: facts[what]})
         return
     columns = {
-        "cases": ("name", "output", "n_ctx", "models", "suites", "description"),
+        "cases": ("name", "output", "n_ctx", "circuit_size", "models", "suites", "description"),
         "techniques": ("name", "description"),
         "trainers": ("name", "description"),
         "models": ("case", "model"),
-        "suites": ("name", "cases"),
+        "suites": ("name", "version", "description", "cases"),
     }
     for part in ("cases", "techniques", "trainers") if what == "all" else (what,):
         print_table(part, columns[part], [[row[column] for column in columns[part]] for row in facts[part]])

@@ -14,8 +14,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from interpbench.case import Case, Reference
-from interpbench.certificate import THRESHOLD, Data, Masks, fresh_data, masks_of, measure, single_edges, worst_single
+from interpbench.case import Case, Reference, defined
+from interpbench.certificate import (
+    THRESHOLD,
+    Data,
+    Masks,
+    fresh_data,
+    masks_of,
+    measure,
+    single_edges,
+    where_defined,
+    worst_single,
+)
 from interpbench.errors import InterpbenchError
 from interpbench.graph import Circuit
 from interpbench.trainers import Trained
@@ -25,9 +35,11 @@ from interpbench.trainers.state import FlatAdam, Progress, resume, save
 from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize
 
+UNDEFINED = -100
 
-def row_loss(case: Case, logits: Tensor, target: Tensor, tokens: Tensor, plain: Tensor) -> Tensor:
-    """Mean loss at scored positions: cross-entropy with the reference's answer, or squared error.
+
+def row_loss(case: Case, reference: Reference, logits: Tensor, target: Tensor, tokens: Tensor, plain: Tensor) -> Tensor:
+    """Mean loss at scored positions where the reference answers: cross-entropy with its answer, or squared error.
 
     A language model (`next_token`) also learns every next token, with a tenth of the weight, on plain rows.
     `logits`, `target` `[*, row, position, class]`, `tokens` `[*, row, position]`, `plain` `[*, 1]` bool.
@@ -35,8 +47,9 @@ def row_loss(case: Case, logits: Tensor, target: Tensor, tokens: Tensor, plain: 
     scored = slice(1, None) if case.scored == "all" else slice(-1, None)
     if logits.shape[-1] == 1:
         return F.mse_loss(logits[..., scored, :], target[..., scored, :])
-    answers = target[..., scored, :].argmax(-1)
-    loss = F.cross_entropy(logits[..., scored, :].flatten(0, -2), answers.flatten())
+    target = target[..., scored, :]
+    answers = torch.where(defined(reference, target), target.argmax(-1), UNDEFINED)
+    loss = F.cross_entropy(logits[..., scored, :].flatten(0, -2), answers.flatten(), ignore_index=UNDEFINED)
     if case.next_token and plain.any():
         told, following = logits[plain.squeeze(-1)][..., :-1, :], tokens[plain.squeeze(-1)][..., 1:]
         language = F.cross_entropy(told.flatten(0, -2), following.flatten())
@@ -134,7 +147,7 @@ def train_step(
     tokens, source, target = (x.unflatten(0, (groups, config.group)) for x in (tokens, source, target))
     model, flat = adam.model(grad=True)
     logits = model(tokens, mask, model.writers(source))
-    loss = row_loss(case, logits, target, tokens, (mask == 0).all(-1, keepdim=True))
+    loss = row_loss(case, reference, logits, target, tokens, (mask == 0).all(-1, keepdim=True))
     (gradient,) = torch.autograd.grad(loss, flat)
     adam.update(gradient, state.lr * min(1, (state.step + 1) / config.warmup), config.clip)
     return loss.item()
@@ -167,6 +180,7 @@ def _measure(
     state.done = state.is_open and headline(numbers, config) >= config.margin
     if state.done and config.strict:
         answer = reference.outputs(check.clean)
+        check = where_defined(reference, check, answer)
         worst = worst_single(model, check, answer, single_edges(circuit)["edges"])
         state.numbers["worst_edge"] = worst["accuracy"]
         state.done = float(worst["accuracy"] or 0) >= (THRESHOLD + config.margin) / 2

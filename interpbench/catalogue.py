@@ -1,0 +1,64 @@
+"""Facts about core's cases that need their references, kept beside them so that listing compiles nothing.
+
+`python -m interpbench.catalogue` writes them anew; a test holds them against the references.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from interpbench.case import Case
+
+PATH = Path(__file__).parent / "cases" / "catalogue.json"
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """Program hash, size of the true circuit at each granularity, and a hash of that circuit (compiles the case)."""
+    reference = case.reference()
+    circuit = reference.circuit(reference.subject.graph)
+    sizes = {granularity: int(circuit.members(granularity).sum()) for granularity in ("edges", "heads", "nodes")}
+    facts = json.dumps([str(circuit.graph), sorted(circuit.edges)])
+    return {
+        "program_digest": reference.digest,
+        **sizes,
+        "attention": any(node.startswith("a") for node in circuit.nodes),
+        "circuit": hashlib.sha256(facts.encode()).hexdigest()[:16],
+    }
+
+
+@functools.cache
+def _stored() -> dict[str, dict[str, Any]]:
+    return json.loads(PATH.read_text())
+
+
+def facts_of(case: Case) -> dict[str, Any]:
+    """The facts, from the file for core's cases, else measured."""
+    return _stored().get(case.name) or measure(case)
+
+
+def has_heads(case: Case) -> bool:
+    """Whether the case is compiled and its true circuit holds an attention head."""
+    return case.compiled and facts_of(case)["attention"]
+
+
+def twins(case: Case) -> list[str]:
+    """Other cases of core's with the same true circuit in a subject of the same layers and heads."""
+    circuit = facts_of(case)["circuit"]
+    return [name for name, facts in _stored().items() if facts["circuit"] == circuit and name != case.name]
+
+
+def main() -> None:
+    """Write the file."""
+    from interpbench.cases import interpbench_cases
+
+    cases = sorted(interpbench_cases(), key=lambda case: (not case.name.isdigit(), case.name.zfill(9)))
+    rows = (f"{json.dumps(case.name)}: {json.dumps(measure(case))}" for case in cases)
+    PATH.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Compiled references, kept on disk: a program is compiled once.
+
+A file a program, named by what decides the result: the program's fingerprint, our compiler's source and Tracr's
+version. It holds the weights that are not zero. `INTERPBENCH_CACHE` says where, else the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from interpbench import rasp
+from interpbench.case import Case, value_from_json, value_to_json
+from interpbench.fingerprint import fingerprint
+from interpbench.rasp import RaspReference, compile_program, subject_config
+from interpbench.transformer import Config, Transformer
+
+if TYPE_CHECKING:
+    from tracr.rasp.rasp import SOp
+
+
+def cache_folder() -> Path:
+    """Where compiled references lie."""
+    if chosen := os.environ.get("INTERPBENCH_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interpbench"
+
+
+def compiled(
+    program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Mapping[str, str]
+) -> RaspReference:
+    """As `interpbench.rasp.compile_program`, from disk if it is there; an unusable file counts as not there."""
+    key = fingerprint(program, case.vocab, case.max_length)
+    if key is None:
+        return compile_program(program, case, causal, subject, alignment)
+    source = Path(rasp.__file__).read_bytes()
+    facts = repr((key, causal, case.output, case.partial, version("tracr-pypi"))).encode()
+    path = cache_folder() / f"{hashlib.sha256(source + facts).hexdigest()[:32]}.safetensors"
+    found = _read(path)
+    if found is None:
+        reference = compile_program(program, case, causal, subject, alignment)
+        _write(path, reference)
+        return reference
+    shape = subject_config(found["model"].config, subject)
+    return RaspReference(program=program, subject=shape, alignment=alignment, **found)
+
+
+def _write(path: Path, reference: RaspReference) -> None:
+    """Write the file whole or not at all; a folder that cannot be written to only means compiling again."""
+    weights = torch.cat([weight.flatten() for weight in reference.model.weights.values()])
+    index = weights.nonzero().squeeze(-1)
+    tensors = {"index": index.int(), "value": weights[index]}
+    facts = {
+        "config": asdict(reference.model.config),
+        "edges": sorted(reference.edges),
+        "components": reference.components,
+        "classes": None if reference.classes is None else [value_to_json(value) for value in reference.classes],
+        "partial": reference.partial,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            save_file(tensors, partial, metadata={"interpbench": json.dumps(facts)})
+            partial.replace(path)
+    except OSError:
+        return
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["interpbench"])
+            index, value = file.get_tensor("index"), file.get_tensor("value")
+        config = Config(**facts["config"])
+        sizes = {name: math.prod(shape) for name, shape in config.weight_shapes().items()}
+        flat = torch.zeros(sum(sizes.values())).index_put_((index.long(),), value)
+        parts = zip(config.weight_shapes().items(), flat.split(list(sizes.values())), strict=True)
+        model = Transformer(config, {name: part.view(shape) for (name, shape), part in parts})
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError):
+        return None
+    classes = facts["classes"]
+    return {
+        "model": model,
+        "edges": frozenset(facts["edges"]),
+        "components": tuple(facts["components"]),
+        "classes": None if classes is None else tuple(value_from_json(value) for value in classes),
+        "partial": facts["partial"],
+    }
