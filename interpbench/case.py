@@ -80,9 +80,11 @@ def defined(reference: Reference, logits: Tensor) -> Tensor:
 
     A program may be undefined at a position (nothing selected, no value): that is not scored and not trained on.
     """
+    import torch
+
     if reference.partial:
         return logits.amax(-1) > DEFINED
-    return logits.new_ones(logits.shape[:-1], dtype=bool)
+    return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
 
 
 def value_to_json(value: Any) -> Any:

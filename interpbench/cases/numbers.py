@@ -231,7 +231,7 @@ def reflect(x: int) -> int:
 
 @elementwise("104", DIGITS)
 def exponential(x: int) -> float:
-    """E to the power of each number."""
+    """Exponential of each number."""
     return math.exp(x)
 
 

@@ -79,7 +79,7 @@ def sum_of_last_two(rasp: Any) -> Any:
 
 @rasp_case("119", vocab=range(6), max_length=4, partial=True)
 def polynomial(rasp: Any) -> Any:
-    """B x² + c x + d for an input x b c d; undefined where it is shorter."""
+    """The value b x² + c x + d for an input x b c d; undefined where it is shorter."""
     total = rasp.SequenceMap(lambda x, y: x - y, rasp.tokens, rasp.tokens)
     base = at(rasp, total, rasp.tokens)
     for i in (1, 2, 3):
