@@ -189,14 +189,14 @@ class Case:
     def _unique_inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
         import numpy as np
 
-        found = self.inputs(n, rng)
+        found, first = self.inputs(n, rng), ()
         for _ in range(20):
             _, first = np.unique(found, axis=0, return_index=True)
             found = found[np.sort(first)]
             if len(found) >= n:
                 return found[:n]
             found = np.concatenate([found, self.inputs(2 * n, rng)])
-        raise ValueError(f"case {self.name} has few more than {len(first)} different inputs, not {n}")
+        raise ValueError(f"case {self.name} has hardly more than {len(first)} different inputs; {n} were asked for")
 
     def corrupt(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Corrupted inputs for clean ones: the case's counterfactual, or independent draws; int64 `[n, position]`."""
@@ -208,11 +208,14 @@ class Case:
         """The inverse of `encode`."""
         return [tuple(self.tokens[i] for i in row[1:]) for row in encoded.tolist()]
 
-    def pairs(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have a seed of their own."""
+    def pairs(self, n: int, seed: int, unique: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have a seed of their own.
+
+        With `unique`, no clean input comes twice; see `inputs`.
+        """
         import numpy as np
 
-        clean = self.inputs(n, np.random.default_rng([seed, 0]))
+        clean = self.inputs(n, np.random.default_rng([seed, 0]), unique)
         return clean, self.corrupt(clean, np.random.default_rng([seed, 1]))
 
     def all_inputs(self, limit: int) -> np.ndarray | None:

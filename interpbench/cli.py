@@ -145,13 +145,15 @@ def _run(
     ablation: Annotated[
         Literal["resample", "mean", "zero"], typer.Option(help="What a cut edge carries.")
     ] = "resample",
+    unique: Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")] = False,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     from interpbench.commands import discover
 
-    settings = {"samples": samples, "seed": seed, "ablation": ablation, "out": out, "force": force, "config": config}
+    data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique}
+    settings = data | {"out": out, "force": force, "config": config}
     raise typer.Exit(discover.run(technique, case, suite, model, settings, as_json))
 
 

@@ -45,6 +45,7 @@ def run(
     samples: int = 1000,
     seed: int = 0,
     ablation: Ablation = "resample",
+    unique: bool = False,
     out: str | Path | None = None,
     force: bool = False,
     config: Any = None,
@@ -52,7 +53,7 @@ def run(
 ) -> Result:
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
-    `samples` pairs of clean and corrupted inputs are drawn from `seed`; `options` are the fields of the technique's
+    `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are the fields of the technique's
     `Config`, or `config` an instance of it. With `out`, the run is stored below that folder, and a complete one that
     is there already is read instead, unless `force` does it again. Raises UsageError for what does not exist or does
     not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
@@ -74,6 +75,7 @@ def run(
         "ablation": ablation,
         "samples": samples,
         "seed": seed,
+        "unique": unique,
     }
     digest = store.digest(asked)
     folder = None if out is None else store.run_folder(out, asked)
@@ -82,7 +84,10 @@ def run(
         circuit = None if record["circuit"] is None else Circuit.from_json(record["circuit"])
         return Result(record["metrics"], scores, circuit, record, folder)
 
-    clean, corrupted = subject.case.pairs(samples, seed)
+    try:
+        clean, corrupted = subject.case.pairs(samples, seed, unique)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     scored = scored_positions(subject.case, clean)
     if subject.case.partial:
         reference = subject.case.reference()

@@ -40,6 +40,7 @@ class Asked(TypedDict):
     ablation: str
     samples: int
     seed: int
+    unique: bool
 
 
 class Record(Asked):

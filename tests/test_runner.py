@@ -77,6 +77,7 @@ def test_the_record_names_everything(technique: Counting, subject_folder: Path) 
         "ablation": "mean",
         "samples": 20,
         "seed": 0,
+        "unique": False,
         "certified": None,
     }
     assert {key: record[key] for key in expected} == expected
@@ -104,9 +105,11 @@ def test_a_complete_run_is_read_not_run(technique: Counting, subject_folder: Pat
     assert json.loads((first.folder / "run.json").read_text()) == first.record
     run(force=True)
     assert len(technique.problems) == 2
-    others = [run(seed=1), run(samples=21), run(ablation="zero"), run(edges=6)]
-    assert len(technique.problems) == 6
-    assert len({first.folder, *(other.folder for other in others)}) == 5
+    others = [run(seed=1), run(samples=21), run(ablation="zero"), run(edges=6), run(unique=True)]
+    assert len(technique.problems) == 7
+    assert len({first.folder, *(other.folder for other in others)}) == 6
+    drawn = technique.problems[-1].clean
+    assert len(drawn.unique(dim=0)) == len(drawn)
 
 
 def test_same_seed_same_numbers(technique: Counting, subject_folder: Path) -> None:
@@ -136,6 +139,7 @@ def test_a_failure_leaves_its_traceback(technique: Counting, subject_folder: Pat
         ({"edges": "x"}, "expected int"),
         ({"samples": 0}, "at least 1"),
         ({"seed": -1}, "at least 0"),
+        ({"samples": 300, "unique": True}, "256 different inputs; 300 were asked for"),
         ({"grid": (float("inf"),)}, "finite"),
     ],
 )

@@ -27,6 +27,7 @@ ASKED: Any = {
     "ablation": "resample",
     "samples": 10,
     "seed": 0,
+    "unique": False,
 }
 
 
