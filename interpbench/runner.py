@@ -53,10 +53,11 @@ def run(
 ) -> Result:
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
-    `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are the fields of the technique's
-    `Config`, or `config` an instance of it. With `out`, the run is stored below that folder, and a complete one that
-    is there already is read instead, unless `force` does it again. Raises UsageError for what does not exist or does
-    not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
+    `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are
+    the fields of the technique's `Config`, or `config` an instance of it. With `out`, the run is stored below that
+    folder, and a complete one that is there already is read instead, unless `force` does it again. Raises UsageError
+    for what does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique
+    raises.
     """
     method = plugins.load().technique(technique)
     config = make_config(method.Config, options, technique) if config is None else config
