@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 62, 30
 COLUMN, ROW, MARGIN = 96, 112, 36
 COLOURS = {"q": "#b8336a", "k": "#2a6f97", "v": "#3a7d44", "": "#333333"}
 LEGEND = (("q", "into a query"), ("k", "into a key"), ("v", "into a value"), ("", "into an MLP or the logits"))
+LEGEND_STEP, LEGEND_WIDTH = 104, 520
 
 
 def circuit_svg(circuit: Circuit, title: str = "") -> str:
@@ -24,7 +25,8 @@ def circuit_svg(circuit: Circuit, title: str = "") -> str:
     graph = circuit.graph
     place = positions(graph)
     used = {end.split("<")[0] for edge in circuit.edges for end in edge.split("->")}
-    width = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
+    nodes = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
+    width = max(nodes, LEGEND_WIDTH, MARGIN + 8 * len(title))
     height = max(y for _, y in place.values()) + HEIGHT / 2 + MARGIN + 34
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
@@ -98,7 +100,7 @@ def _row_label(graph: Graph, layer: int, place: Mapping[str, tuple[float, float]
 def _legend(height: float) -> list[str]:
     lines = []
     for i, (kind, text) in enumerate(LEGEND):
-        x = MARGIN - 20 + 104 * i
+        x = MARGIN - 20 + LEGEND_STEP * i
         lines.append(f'<path d="M{x},{height - 18:.0f} h18" stroke="{COLOURS[kind]}" stroke-width="2.4"/>')
         lines.append(f'<text x="{x + 23}" y="{height - 14:.0f}" fill="#555555" font-size="11">{text}</text>')
     return lines

@@ -40,3 +40,13 @@ def test_everything_is_inside_the_picture() -> None:
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     for x, y in positions(GRAPH).values():
         assert WIDTH / 2 < x < width - WIDTH / 2 and HEIGHT / 2 < y < height - HEIGHT / 2
+
+
+def test_legend_and_title_fit_beside_few_heads() -> None:
+    small = Circuit(Graph(1, 1), frozenset(["embed->m0", "m0->logits"]))
+    for title in ("", "a title that is longer than the legend below the picture, which is rare"):
+        root = ElementTree.fromstring(circuit_svg(small, title))
+        for text in root.iter(f"{SVG}text"):
+            if text.get("text-anchor") is None:
+                size = float(text.get("font-size", 12))
+                assert float(text.get("x", 0)) + 0.5 * size * len(text.text or "") < float(root.get("width", 0))
