@@ -23,7 +23,7 @@ THRESHOLD = 0.99
 """What every accuracy of a certified subject reaches."""
 
 ROWS = 20_000
-SCREEN_BUDGET = 200_000
+SCREEN_BUDGET = 60_000
 REMEASURED, REMEASURE_ROWS = 5, 5_000
 _BATCH = 1 << 21
 """Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""

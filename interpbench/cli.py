@@ -160,14 +160,21 @@ def _run(
 def _train(
     trainer: str,
     config: Any,
-    case: Annotated[str, typer.Option("--case", metavar="CASE", help="The case to make a subject for.")],
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Default: subjects/CASE/TRAINER.")] = None,
+    case: Cases = "",
+    suite: Suite = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Default: subjects/CASE/TRAINER. For several cases: instead of subjects."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to try; the best certificate is kept.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at a time, for several cases.")] = 1,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     from interpbench.commands import train
 
-    train.train(trainer, case, config, out or Path("subjects") / case / trainer, force, as_json)
+    settings = train.Settings(config, out, seeds, jobs, force)
+    raise typer.Exit(train.train(trainer, case, suite, settings, as_json))
 
 
 def _group(kind: str, command: Callable[..., None]) -> type[TyperGroup]:

@@ -79,7 +79,41 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, Ma
         task = bar.add_task(title, total=total, facts="")
 
         def update(done: int, facts: Mapping[str, Any]) -> None:
-            shown = "  ".join(f"{name} {cell(value)}" for name, value in facts.items() if isinstance(value, float))
-            bar.update(task, completed=done, total=facts.get("steps", total), facts=shown)
+            bar.update(task, completed=done, total=facts.get("steps", total), facts=_numbers(facts))
 
         yield update
+
+
+@contextmanager
+def progress_of_many(
+    title: str, names: Sequence[str]
+) -> Iterator[Callable[[str, Mapping[str, Any] | None, bool], None]]:
+    """A live table on stderr, if that is a terminal: a bar for all, a line for each that is running.
+
+    Yields a function of a name, the numbers to show, and whether it has ended.
+    """
+    if not sys.stderr.isatty():
+        yield lambda name, facts, ended: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[facts]}"), console=Console(stderr=True), transient=True) as bar:
+        whole = bar.add_task(title, total=len(names), facts="")
+        tasks: dict[str, Any] = {}
+
+        def update(name: str, facts: Mapping[str, Any] | None, ended: bool) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(f"  {name}", facts="")
+            if ended:
+                bar.remove_task(tasks[name])
+                bar.advance(whole)
+            elif facts is not None:
+                bar.update(tasks[name], completed=facts.get("step"), total=facts.get("steps"), facts=_numbers(facts))
+
+        yield update
+
+
+def _numbers(facts: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {cell(value)}" for name, value in facts.items() if isinstance(value, float))

@@ -22,12 +22,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from interpbench.graph import Graph
@@ -265,6 +266,17 @@ _BLOCK = tuple(
 )
 
 
+def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+    """`weight @ x + bias` for weight `[*, out, feature]`, x `[*, feature, n]`, bias `[*, out]`, in one pass."""
+    if weight.ndim == x.ndim == 2:
+        return torch.addmm(bias[:, None], weight, x)
+    lead = torch.broadcast_shapes(weight.shape[:-2], x.shape[:-2])
+    parts = (
+        each.expand(*lead, *each.shape[-2:]).reshape(-1, *each.shape[-2:]) for each in (bias[..., None], weight, x)
+    )
+    return torch.baddbmm(*parts).unflatten(0, lead)
+
+
 def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
 
@@ -272,7 +284,7 @@ def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, 
     are folded into the weight, the mean is one more row of it, and the division by the deviation comes afterwards.
     """
     if config.normalization_type is None:
-        return weight @ x + bias[..., None]
+        return affine(weight, x, bias)
     if norm is not None:
         bias = bias + weight @ norm[1]
         weight = weight * norm[0]
@@ -313,26 +325,70 @@ def attention(config: Config, block: Mapping[str, Tensor], x: Tensor, heads: Seq
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """Softmax attention over positions; all `[*, d_head, position, row]`.
 
-    Small heads as a broadcast product with rows innermost; large ones row by row, where matrix products win.
+    Small heads with rows innermost throughout; large ones row by row, where matrix products win.
     """
     n = q.shape[-2]
     later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1) if causal else None
-    if q.shape[-3] <= 8:
-        scores = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-4)
-        if later is not None:
-            scores = scores.masked_fill(later[..., None], -torch.inf)
-        return (scores.softmax(-2).unsqueeze(-4) * v.unsqueeze(-3)).sum(-2)
-    q, k, v = (x.movedim(-1, -3) for x in (q, k, v))
+    if q.shape[-3] * n <= 200:
+        return cast(Tensor, _SmallAttention.apply(q, k, v, later))
+    q, k, v = (x.movedim(-1, -3).contiguous() for x in (q, k, v))
     scores = q.mT @ k
     if later is not None:
         scores = scores.masked_fill(later, -torch.inf)
     return (v @ scores.softmax(-1).mT).movedim(-3, -1)
 
 
+class _SmallAttention(torch.autograd.Function):
+    """Attention as sums of outer products over features or positions, a broadcast multiply-add each.
+
+    Thousands of products of ten by ten numbers cost their overhead; here every operation runs along the rows, and
+    no intermediate is larger than the scores `[*, query, key, row]`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, later: Tensor | None) -> Tensor:
+        scores = _over_features(q, k)
+        if later is not None:
+            scores = scores.masked_fill_(later[..., None], -torch.inf)
+        pattern = scores.softmax(-2)
+        ctx.save_for_backward(q, k, v, pattern)
+        return _over_positions(pattern.transpose(-3, -2), v)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (dz,) = gradients
+        q, k, v, pattern = ctx.saved_tensors
+        ds = pattern * _over_features(dz, v)
+        ds = ds - pattern * ds.sum(-2, keepdim=True)
+        return (
+            _over_positions(ds.transpose(-3, -2), k),
+            _over_positions(ds, q),
+            _over_positions(pattern, dz),
+            None,
+        )
+
+
+def _over_features(x: Tensor, y: Tensor) -> Tensor:
+    """`[*, i, j, row]`: the sum over features of `x[feature, i, row] * y[feature, j, row]`."""
+    total = x[..., 0, :, None, :] * y[..., 0, None, :, :]
+    for feature in range(1, x.shape[-3]):
+        total.addcmul_(x[..., feature, :, None, :], y[..., feature, None, :, :])
+    return total
+
+
+def _over_positions(weights: Tensor, x: Tensor) -> Tensor:
+    """`[*, feature, j, row]`: the sum over positions i of `weights[i, j, row] * x[feature, i, row]`."""
+    total = weights[..., None, 0, :, :] * x[..., :, 0, None, :]
+    for i in range(1, x.shape[-2]):
+        total.addcmul_(weights[..., None, i, :, :], x[..., :, i, None, :])
+    return total
+
+
 def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Output of a layer's MLP for its input, both `[*circuit, feature, position, row]`."""
     hidden = project(config, _norm(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
-    out = block["mlp.W_out"].T @ ACTIVATIONS[config.act_fn](hidden) + block["mlp.b_out"][:, None]
+    out = affine(block["mlp.W_out"].T, ACTIVATIONS[config.act_fn](hidden), block["mlp.b_out"])
     return out.unflatten(-1, x.shape[-2:])
 
 

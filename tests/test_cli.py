@@ -20,6 +20,9 @@ import pytest
 
 import interpbench as ib
 from interpbench import certificate, tables
+from interpbench.commands import train
+from interpbench.subjects import Subject
+from interpbench.trainers.siit import Config
 
 HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
 SLOW_PLUGIN = """
@@ -201,7 +204,7 @@ def test_verify_knows_a_changed_program(cli: Callable, subject_folder: Path, tmp
         ("verify", "name cases"),
         ("train siitt --case 3", "no trainer 'siitt'; did you mean 'siit'?"),
         ("train siit --case 333", "no case '333'"),
-        ("train siit", "Missing option '--case'"),
+        ("train siit", "name cases (with commas between) or a --suite"),
         ("train siit --case 3 --rows 7", "multiple of group"),
         ("lst", "No such command 'lst'"),
         ("list things", "No such command 'things'"),
@@ -231,6 +234,37 @@ def test_damage_is_one_line_and_writes_nothing(
     assert ended.status == 1 and ended.out == ""
     assert ended.err.startswith(f"error: {weights}: unreadable") and ended.err.count("\n") == 1
     assert list(work.iterdir()) == []
+
+
+QUICK = "--steps 4 --eval-every 2 --rows 16 --eval-rows 40 --json".split()
+
+
+def test_train_several(cli: Callable, tmp_path: Path) -> None:
+    (tmp_path / "4").write_text("in the way")
+    error = {"case": "4", "error": f"{tmp_path / '4'}/siit.checkpoints: Not a directory; nothing was lost"}
+    ended = cli("train", "siit", "--case", "3,4", "--jobs", 2, "--out", tmp_path, *QUICK)
+    good, bad = json.loads(ended.out)
+    assert ended.status == 1 and good["case"] == "3" and "certified" in good["certificate"] and bad == error
+    assert sorted(path.name for path in (tmp_path / "3").iterdir()) == ["siit"]
+    ended = cli("train", "siit", "--case", "3,4", "--out", tmp_path, *QUICK)
+    assert ended.status == 1 and json.loads(ended.out) == [error], "3 is there already"
+
+
+def test_of_several_seeds_the_best_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lowest = {5: (False, 0.7), 6: (False, 0.8), 7: (True, 0.99), 8: (True, 0.995)}
+    parts = ("accuracy", "iia_min", "strict_min", "edges")
+
+    def make_subject(trainer: Any, case: Any, config: Any, checkpoints: Path, progress: Callable) -> Subject:
+        certified, share = lowest[config.seed]
+        told = dict.fromkeys(parts, share) | {"certified": certified, "certified_edges": certified}
+        return dataclasses.replace(subject, card=subject.card | {"certificate": told, "seed": config.seed})
+
+    subject = ib.load_subject("3")
+    monkeypatch.setattr(train, "make_subject", make_subject)
+    for seeds, best in ((1, 5), (2, 6), (4, 7)):
+        asked = train.Asked("siit", "3", Config(seed=5), tmp_path / str(seeds), seeds, False)
+        assert train.make(asked, lambda facts: None)["seed"] == best
+        assert ib.load_subject("3", tmp_path / str(seeds)).card["seed"] == best
 
 
 def test_nothing_is_trained_over_a_folder(cli: Callable, tmp_path: Path) -> None:

@@ -7,49 +7,97 @@ import pytest
 import torch
 
 import interpbench
-from interpbench.certificate import certify, masks_of
+from interpbench.certificate import certify
 from interpbench.errors import InterpbenchError
-from interpbench.trainers.rows import draw_masks, make_pool
+from interpbench.trainers.rows import UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
-from interpbench.trainers.state import FlatAdam
-from interpbench.trainers.training import train
+from interpbench.trainers.state import FlatAdam, Progress
+from interpbench.trainers.training import plan, rate, silent_share, train
 from interpbench.transformer import initialize
 
 SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)
 
 
-def masks_for(name: str):
+def drawn_from(name: str, config: Config = SHORT):
+    case = interpbench.load_case(name)
+    reference = case.reference()
+    weights = [1.0] * len(reference.variables)
+    return reference, draw_round(reference, make_pool(case, 0), config, weights, torch.Generator().manual_seed(0))
+
+
+def targets_for(name: str):
     reference = interpbench.load_case(name).reference()
-    return masks_of(reference, reference.circuit(reference.subject.graph))
+    circuit = reference.circuit(reference.subject.graph)
+    return reference, circuit, targets_of(reference, circuit)
 
 
 @pytest.mark.parametrize("name", ["2", "3", "18", "ioi"])
-def test_masks_replace_only_variables_and_what_is_outside(name: str) -> None:
-    masks = masks_for(name)
-    weights = torch.ones(len(masks.variables))
-    generator = torch.Generator().manual_seed(0)
-    columns = list(masks.variables.values())
-    shares = set()
-    for is_open in (False, True):
-        mask, variable = draw_masks(masks, Config(), 300, is_open, weights, generator)
-        for row, v in zip(mask, variable.tolist(), strict=True):
-            inside = row * (1 - masks.outside_edges)
-            expected = columns[v] * (1 - masks.outside_edges) if v >= 0 else torch.zeros_like(row)
-            assert torch.equal(inside, expected)
-            shares.add(round(float((row * masks.outside_edges).sum() / masks.outside_edges.sum()), 1))
-        if not is_open:
-            assert shares == {1.0}, "the circuit first: everything outside is replaced on every row"
-    assert {0.0, 0.1, 0.5, 1.0} <= shares
+def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
+    reference, circuit, targets = targets_for(name)
+    graph, generator = circuit.graph, torch.Generator().manual_seed(0)
+    inside = torch.tensor(circuit.mask()) > 0
+    drawn = torch.stack([draw_edges(targets, generator) for _ in range(300)])
+    assert not drawn[:, inside].any() and drawn[:, ~inside].any(0).float().mean() > 0.95
+    sizes = drawn.sum(1)
+    assert (sizes == 1).float().mean() > 0.15, "single edges"
+    assert (sizes > 0.3 * (~inside).sum()).any(), "large sets"
+    silent = draw_silent(targets, 400, 0.8, generator)
+    names = [{graph.writers[i] for i in row.nonzero().flatten()} for row in silent]
+    outside = set(graph.nodes) - circuit.nodes
+    assert set().union(*names) == outside and outside in names and set() in names
+    assert any(len(some) == 1 for some in names)
+    for row, nodes in zip(targets.variables, [*reference.variables.values(), ()], strict=True):
+        assert [graph.writers[i] for i in row.nonzero().flatten()] == list(nodes)
 
 
-def test_shares_of_rows() -> None:
-    masks = masks_for("4")
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.tensor([0.0, 0.0, 1.0, 0.0])
-    mask, variable = draw_masks(masks, NaturalConfig(), 200, True, weights, generator)
-    assert (variable == -1).all() and not mask.any()
-    mask, variable = draw_masks(masks, IitConfig(interchange=1.0), 200, True, weights, generator)
-    assert (variable == 2).all() and torch.equal(mask, list(masks.variables.values())[2].expand_as(mask))
+def test_kinds_of_rows() -> None:
+    assert plan(Config(rows=40, group=4), is_open=False) == {"circuit": 10}, "the circuit first"
+    assert plan(Config(rows=400, group=4), is_open=True) == {"circuit": 21, "edges": 31, "nodes": 48}
+    assert plan(IitConfig(rows=40, group=4), is_open=True) == {"nodes": 10}
+    for config in (Config(), Config(strict=1.0, edges=0.0), Config(strict=1.0, edges=1.0), NaturalConfig()):
+        nodes = 1 - config.strict * config.edges
+        assert silent_share(config) * nodes == pytest.approx(config.strict * (1 - config.edges))
+
+
+@pytest.mark.parametrize("name", ["3", "18", "21"])
+def test_rows_carry_the_references_answers(name: str) -> None:
+    reference, rows = drawn_from(name, Config(eval_every=4, rows=64, reuse=1))
+    assert rows.tokens.shape[:2] == (64, 4) and len(rows.source) == 64
+    assert set(rows.variable.flatten().tolist()) == {*range(len(reference.variables)), -1}
+    assert 0.3 < (rows.variable < 0).float().mean() < 0.7
+    source = rows.source[:, None].expand(rows.tokens.shape)
+    for tokens, other, variable, answer in zip(
+        rows.tokens.flatten(0, 1), source.flatten(0, 1), rows.variable.flatten(), rows.answer.flatten(0, 1)
+    ):
+        told = reference.outputs(tokens[None], other[None], variable[None])[0]
+        if reference.classes is None:
+            assert torch.allclose(told.squeeze(-1), answer, atol=1e-5)
+        else:
+            known = answer != UNDEFINED
+            assert torch.equal(told.argmax(-1)[known], answer[known])
+            assert known[1:].all() or reference.partial
+
+
+def test_shares_of_interchanged_rows() -> None:
+    assert (drawn_from("4", NaturalConfig(rows=64))[1].variable == -1).all()
+    _, rows = drawn_from("4", IitConfig(rows=64, interchange=1.0))
+    assert (rows.variable >= 0).all()
+
+
+def test_a_part_of_the_sources_is_the_inputs_own_counterfactual() -> None:
+    _, rows = drawn_from("ioi", Config(rows=64, eval_every=50, own_source=0.25))
+    alike = (rows.tokens[:, 0] == rows.source).float().mean(1) > 0.75
+    assert 0.15 < alike.float().mean() < 0.6
+    assert (rows.tokens[:, 0] != rows.source).any(1).all()
+
+
+def test_the_rate_falls_in_cycles_once_all_rows_are_in() -> None:
+    config = Config(warmup=10, cycle=100)
+    at = [rate(config, Progress(step=step, lr=1.0)) for step in (0, 4, 500)]
+    assert at == pytest.approx([0.1, 0.5, 1.0])
+    told = [rate(config, Progress(step=1000 + gone, lr=1.0, is_open=True, opened=1000)) for gone in range(301)]
+    assert told[0] == told[100] == told[300] == 1.0
+    assert told[99] < 0.03 and told[299] < 0.03 and told[50] == pytest.approx(0.51)
 
 
 def test_training_is_deterministic_and_seeds_differ() -> None:
@@ -92,7 +140,7 @@ def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     case = interpbench.load_case("3")
     train(case, SHORT, tmp_path)
-    with pytest.raises(InterpbenchError, match=r"made with lr=0.005, not 0.01"):
+    with pytest.raises(InterpbenchError, match=r"made with lr=0.0, not 0.01"):
         train(case, replace(SHORT, lr=0.01), tmp_path)
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:200])
@@ -112,27 +160,35 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Config(rows=10, group=4)
 
 
-def test_adam_is_torchs() -> None:
+def test_adam_is_torchs_and_the_average_is_one() -> None:
     config = interpbench.load_case("3").reference().subject
-    adam = FlatAdam(initialize(config, 0))
+    adam = FlatAdam(initialize(config, 0), average=0.5)
     weights = adam.state["weights"].clone().requires_grad_()
+    average = weights.detach().clone()
     torchs = torch.optim.Adam([weights], lr=0.01, betas=adam.betas)
-    for seed in range(5):
-        gradient = torch.randn(len(weights), generator=torch.Generator().manual_seed(seed))
+    for step in range(1, 6):
+        gradient = torch.randn(len(weights), generator=torch.Generator().manual_seed(step))
         weights.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_([weights], 0.5)
         torchs.step()
         adam.update(gradient, 0.01, 0.5)
+        decay = min(0.5, step / (step + 9))
+        average = decay * average + (1 - decay) * weights.detach()
     assert torch.allclose(adam.state["weights"], weights.detach(), atol=1e-6)
+    assert torch.allclose(adam.state["average"], average, atol=1e-6)
+    flat = torch.cat([weight.flatten() for weight in adam.averaged().weights.values()])
+    assert torch.equal(flat, adam.state["average"])
 
 
-def test_sources_are_independent_and_partly_counterfactual() -> None:
-    case = interpbench.load_case("ioi")
-    pool = make_pool(case, 0)
-    tokens, source = pool.draw(400, torch.Generator().manual_seed(0))
-    same_template = (tokens == source).float().mean(1) > 0.75
-    assert 0.15 < same_template.float().mean() < 0.6
-    assert (tokens != source).any(1).all()
+def test_a_rare_large_gradient_moves_no_further_than_two_usual_ones() -> None:
+    config = interpbench.load_case("3").reference().subject
+    small, burst = FlatAdam(initialize(config, 0), 0.9), FlatAdam(initialize(config, 0), 0.9)
+    gradient = torch.full_like(small.state["weights"], 1e-4)
+    for adam, last in ((small, 2.0), (burst, 1000.0)):
+        for _ in range(20):
+            adam.update(gradient, 0.01, 1.0)
+        adam.update(last * gradient, 0.01, 1.0)
+    assert torch.allclose(small.state["weights"], burst.state["weights"], atol=1e-7)
 
 
 def test_names_are_shares_of_rows() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from interpbench.case import Case
 from interpbench.commands.choose import cases, is_one
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.jobs import one_line
 from interpbench.process import tune_process
 from interpbench.runner import Result
 from interpbench.runner import run as run_one
@@ -67,12 +68,6 @@ def _attempt(technique: str, case: Case, subject: Subject | InterpbenchError, se
         return Outcome(case.name, run_one(technique, subject, **settings))
     except Exception as error:  # shown and counted by `run`; the runner has kept the traceback in error.txt
         return Outcome(case.name, error=error)
-
-
-def one_line(error: Exception) -> str:
-    """What went wrong, and where the traceback is."""
-    kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
-    return kind + " ".join([str(error), *getattr(error, "__notes__", ())])
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:

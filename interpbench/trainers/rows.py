@@ -1,20 +1,28 @@
-"""Training rows: inputs and sources from a pool, and what is replaced on each."""
+"""Training rows: inputs and sources, and what is replaced on each.
+
+Rows come in blocks that share a source, so that sources, which are run whole, cost a share of a pass only. What the
+reference answers is asked in bulk, a `Round` at a time: all rows that are drawn from until the next measurement.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from interpbench.case import Case
-from interpbench.certificate import Masks
+from interpbench.case import Case, Reference, defined
+from interpbench.graph import Circuit
 from interpbench.trainers.siit import Config
 
 POOL = 1 << 16
+UNDEFINED = -100
+Kind = Literal["circuit", "nodes", "edges"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,6 @@ class Pool:
 
     clean: Tensor
     corrupted: Tensor
-
-    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Inputs and sources; a quarter of the sources are the inputs' own counterfactuals, the others independent."""
-        rows, others = torch.randint(len(self.clean), (2, n), generator=generator)
-        own = torch.rand(n, 1, generator=generator) < 0.25
-        return self.clean[rows], torch.where(own, self.corrupted[rows], self.clean[others])
 
 
 def make_pool(case: Case, seed: int) -> Pool:
@@ -39,37 +41,111 @@ def make_pool(case: Case, seed: int) -> Pool:
     return Pool(torch.tensor(clean), torch.tensor(case.corrupt(clean, rng)))
 
 
-def draw_masks(
-    masks: Masks, config: Config, n: int, is_open: bool, variable_weights: Tensor, generator: torch.Generator
-) -> tuple[Float[Tensor, "group edge"], Int[Tensor, " group"]]:
-    """Masks of `n` groups of rows, and each group's variable (-1: none).
+@dataclass(frozen=True)
+class Rows:
+    """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    Edges of a strict group: all outside edges, each with probability .1 or .5, or a single one. Silent nodes of a
-    strict group: one, each with probability .5, or all.
+    `variable`: index into the reference's variables, -1 for none. `answer`: class ids (`UNDEFINED` where the
+    reference is) or numbers, at every position.
     """
 
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator)
+    source: Int[Tensor, "block position"]
+    tokens: Int[Tensor, "block row position"]
+    variable: Int[Tensor, "block row"]
+    answer: Tensor
 
-    def pick(weights: Tensor) -> Tensor:
-        return torch.multinomial(weights, n, replacement=True, generator=generator)
+    def take(self, blocks: Tensor | slice) -> Rows:
+        """Some of the blocks."""
+        return Rows(self.source[blocks], self.tokens[blocks], self.variable[blocks], self.answer[blocks])
 
-    variable = torch.where(uniform(n) < config.interchange, pick(variable_weights), -1)
-    columns = torch.stack([*masks.variables.values(), torch.zeros(masks.graph.n_edges)])
-    mask = columns[variable]
-    outside = masks.outside_edges.expand(n, -1)
-    if not is_open:
-        return torch.maximum(mask, outside), variable
 
-    share = torch.tensor([1.0, 0.1, 0.5, 0.0])[pick(torch.tensor([0.4, 0.2, 0.2, 0.2]))]
-    single = torch.zeros_like(outside).scatter_(1, pick(masks.outside_edges)[:, None], 1)
-    some_edges = torch.where(share[:, None] > 0, outside * (uniform(*outside.shape) < share[:, None]), single)
-    silent = torch.stack([*masks.silent.values()])
-    count = len(silent)
-    chosen = F.one_hot(pick(torch.ones(count)), count).float()
-    kind = uniform(n, 1)
-    chosen = torch.where(kind < 0.5, chosen, (uniform(n, count) < torch.where(kind < 0.75, 0.5, 1.0)).float())
-    some_nodes = (chosen @ silent).clamp(max=1)
-    strict = torch.where(uniform(n, 1) < config.edges, some_edges, some_nodes)
-    strict = strict * (uniform(n, 1) < config.strict)
-    return torch.maximum(mask, strict), variable
+def draw_round(
+    reference: Reference, pool: Pool, config: Config, variable_weights: Sequence[float], generator: torch.Generator
+) -> Rows:
+    """All rows until the next measurement; each is drawn about `config.reuse` times.
+
+    A source is the counterfactual of its block's first input, or independent of the block.
+    """
+    blocks = max(1, config.eval_every * config.rows // config.reuse // config.group)
+    inputs = torch.randint(len(pool.clean), (blocks, config.group + 1), generator=generator)
+    own = torch.rand(blocks, 1, generator=generator) < config.own_source
+    tokens = pool.clean[inputs[:, 1:]]
+    source = torch.where(own, pool.corrupted[inputs[:, 1]], pool.clean[inputs[:, 0]])
+    picked = torch.multinomial(torch.tensor(variable_weights), tokens.shape[:2].numel(), True, generator=generator)
+    asked = torch.rand(tokens.shape[:2], generator=generator) < config.interchange
+    variable = torch.where(asked, picked.view(tokens.shape[:2]), -1)
+    rows = zip(
+        tokens.flatten(0, 1).split(2048),
+        source.repeat_interleave(config.group, 0).split(2048),
+        variable.flatten().split(2048),
+        strict=True,
+    )
+    answer = torch.cat([_answer(reference, reference.outputs(*some)) for some in rows])
+    return Rows(source, tokens, variable, answer.unflatten(0, (blocks, config.group)))
+
+
+def _answer(reference: Reference, logits: Tensor) -> Tensor:
+    """Class ids, or numbers, `[row, position]`."""
+    if logits.shape[-1] == 1:
+        return logits.squeeze(-1)
+    return torch.where(defined(reference, logits), logits.argmax(-1), UNDEFINED)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What may be replaced: the nodes of each variable (the last row: none) and each silent node, as bool
+    `[which, writer]`; the edges outside the circuit `[edge]`, and for every layer those that it reads by
+    `[layer, edge]` (the last: those of the logits).
+    """
+
+    variables: Bool[Tensor, "variable writer"]
+    silent: Bool[Tensor, "silent writer"]
+    outside: Float[Tensor, " edge"]
+    into: Bool[Tensor, "layer edge"]
+
+
+def targets_of(reference: Reference, circuit: Circuit) -> Targets:
+    """What may be replaced in a subject of this circuit."""
+    graph = circuit.graph
+
+    def rows(sets: Sequence[Sequence[str]]) -> Tensor:
+        return torch.tensor([[writer in nodes for writer in graph.writers] for nodes in sets]).view(
+            -1, len(graph.writers)
+        )
+
+    readers = [edge.split("->")[1] for edge in graph.edges]
+    layers = [graph.n_layers if name == "logits" else int(name[1:].split(".")[0]) for name in readers]
+    return Targets(
+        variables=rows([*reference.variables.values(), ()]),
+        silent=rows([[node] for node in graph.nodes if node not in circuit.nodes]),
+        outside=torch.tensor(1 - circuit.mask()),
+        into=torch.tensor(layers) == torch.arange(graph.n_layers + 1)[:, None],
+    )
+
+
+def draw_silent(targets: Targets, rows: int, share: float, generator: torch.Generator) -> Bool[Tensor, "row writer"]:
+    """Silent nodes to replace on each row: on a share of the rows one, each with probability .5, or all."""
+    count = len(targets.silent)
+    if not count:
+        return torch.zeros(rows, targets.silent.shape[1], dtype=torch.bool)
+    one = F.one_hot(torch.randint(count, (rows,), generator=generator), count).bool()
+    kind = torch.rand(rows, 1, generator=generator)
+    some = torch.rand(rows, count, generator=generator) < torch.where(kind < 0.75, 0.5, 1.0)
+    chosen = torch.where(kind < 0.5, one, some) & (torch.rand(rows, 1, generator=generator) < share)
+    return (chosen.float() @ targets.silent.float()) > 0
+
+
+def draw_edges(targets: Targets, generator: torch.Generator) -> Float[Tensor, " edge"]:
+    """A random set of edges outside the circuit: of all those, or of those into one layer, each with probability
+    .1 or .5; or a single one.
+
+    Readers that nothing is cut from share one input, so sets within a layer cost little more than a plain run.
+    """
+    kind = int(torch.randint(4, (), generator=generator))
+    if kind == 0:
+        single = torch.multinomial(targets.outside, 1, generator=generator)
+        return torch.zeros_like(targets.outside).scatter_(0, single, 1)
+    layer = int(torch.randint(len(targets.into), (), generator=generator))
+    here = targets.outside * targets.into[layer] if kind < 3 else targets.outside
+    share = 0.5 if torch.rand((), generator=generator) < 0.5 else 0.1
+    return here * (torch.rand(here.shape, generator=generator) < share)

@@ -17,13 +17,14 @@ quiet, because until then they are noise to the circuit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interpbench.case import Case
     from interpbench.trainers import Trained
+    from interpbench.transformer import Config as Shape
 
 
 def _option(default: Any, text: str) -> Any:
@@ -38,15 +39,22 @@ class Config:
     interchange: float = _option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
     strict: float = _option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
     edges: float = _option(0.7, "Share of strict rows on edges; the others replace whole silent nodes.")
+    whole: float = _option(0.4, "Share of the rows on edges that replace every edge outside the circuit at once.")
     circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
-    opens_at: float = _option(0.9, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
+    opens_at: float = _option(0.98, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
     silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
     steps: int = _option(20_000, "Optimiser steps at most.")
-    rows: int = _option(256, "Rows a step.")
-    group: int = _option(8, "Rows that share one mask.")
-    lr: float = _option(5e-3, "Peak learning rate (Adam).")
+    rows: int = _option(0, "Rows a step (0: 128 to 512, fewer for larger subjects).")
+    group: int = _option(4, "Rows that share one source.")
+    own_source: float = _option(0.25, "Share of the sources that are an input's own counterfactual.")
+    reuse: int = _option(8, "How often a row is drawn between two measurements, about.")
+    lr: float = _option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
     warmup: int = _option(100, "Steps of linear warm-up.")
-    patience: int = _option(5, "Measurements without a new best before the learning rate is halved.")
+    patience: int = _option(
+        5, "Measurements of the bare circuit without a new best before the other rows are let in or the rate is halved."
+    )
+    cycle: int = _option(800, "Steps of the first cosine cycle of the rate, once all rows are let in.")
+    average: float = _option(0.99, "Decay of the moving average of the weights, which is what is measured and kept.")
     clip: float = _option(1.0, "Largest gradient norm.")
     eval_every: int = _option(200, "Steps between measurements.")
     eval_rows: int = _option(1000, "Rows of a measurement.")
@@ -56,11 +64,20 @@ class Config:
     d_mlp: int = _option(0, "Width of an MLP (0: four times the residual stream).")
 
     def __post_init__(self) -> None:
-        for name in ("interchange", "strict", "edges", "opens_at", "margin"):
+        for name in ("interchange", "strict", "edges", "whole", "own_source", "opens_at", "margin", "average"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share between 0 and 1")
-        if self.rows % self.group:
+        if self.rows < 0 or self.rows % self.group:
             raise ValueError(f"rows ({self.rows}) must be a multiple of group ({self.group})")
+
+    def fitted(self, shape: Shape) -> Config:
+        """The same settings with rows and rate chosen for a subject of this shape, where they are 0.
+
+        Wide and deep subjects diverge or never start at rates that small ones need (measured on cases 2, 3, 18, 44).
+        """
+        size = shape.n_layers * shape.d_model
+        rows = next((rows for rows in (512, 256) if rows * size * shape.n_ctx <= 600_000), 128)
+        return replace(self, rows=self.rows or rows, lr=self.lr or min(0.01, 0.25 / size))
 
 
 @dataclass(frozen=True)

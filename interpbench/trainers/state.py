@@ -19,34 +19,55 @@ from interpbench.transformer import Transformer
 
 
 class FlatAdam:
-    """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations."""
+    """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations.
 
-    def __init__(self, model: Transformer, betas: tuple[float, float] = (0.9, 0.98)) -> None:
-        self.config, self.betas = model.config, betas
+    The moving average of the weights is kept too: it stands where a falling rate would lead, without waiting for it
+    (Polyak and Juditsky 1992).
+    """
+
+    def __init__(self, model: Transformer, average: float, betas: tuple[float, float] = (0.9, 0.98)) -> None:
+        self.config, self.betas, self.decay = model.config, betas, average
         self.shapes = model.config.weight_shapes()
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
         self.state |= {
             "mean": torch.zeros_like(self.state["weights"]),
             "square": torch.zeros_like(self.state["weights"]),
+            "average": self.state["weights"].clone(),
+            "norm": torch.full((), torch.inf),
         }
         self.step = 0
 
-    def model(self, grad: bool = False) -> tuple[Transformer, Tensor]:
+    def model(self) -> tuple[Transformer, Tensor]:
         """The transformer made of the vector, and the vector that gradients arrive at."""
-        flat = self.state["weights"].detach().requires_grad_(grad)
+        flat = self.state["weights"].detach().requires_grad_()
+        return self._transformer(flat), flat
+
+    def averaged(self) -> Transformer:
+        """The transformer made of the moving average."""
+        return self._transformer(self.state["average"].clone())
+
+    def _transformer(self, flat: Tensor) -> Transformer:
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
         weights = {n: part.view(shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
-        return Transformer(self.config, weights), flat
+        return Transformer(self.config, weights)
 
     def update(self, gradient: Tensor, lr: float, clip: float) -> None:
-        """One step against the gradient, whose norm is clipped."""
-        gradient = gradient * (clip / gradient.norm().clamp(min=clip))
+        """One step against the gradient, whose norm is clipped to `clip` and to twice what it has been of late.
+
+        Few masks make a large gradient; against second moments of many small ones it would undo what was learnt.
+        """
+        norm = gradient.norm()
+        most = (2 * self.state["norm"]).clamp(max=clip)
+        gradient = gradient * (most / norm.clamp(min=most))
         self.step += 1
+        kept = norm.clamp(max=most)
+        self.state["norm"] = kept if self.step == 1 else self.state["norm"].lerp(kept, 0.02)
         for name, value, beta in zip(("mean", "square"), (gradient, gradient.square()), self.betas, strict=True):
             self.state[name].lerp_(value, 1 - beta)
         mean = self.state["mean"] / (1 - self.betas[0] ** self.step)
         square = self.state["square"] / (1 - self.betas[1] ** self.step)
         self.state["weights"] = self.state["weights"] - lr * mean / (square.sqrt() + 1e-8)
+        self.state["average"].lerp_(self.state["weights"], 1 - min(self.decay, self.step / (self.step + 9)))
 
 
 @dataclass
@@ -55,6 +76,7 @@ class Progress:
 
     step: int = 0
     is_open: bool = False
+    opened: int = 0
     variable_weights: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0

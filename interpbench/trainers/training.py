@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from interpbench.case import Case, Reference, defined
+from interpbench.case import Case, Reference
 from interpbench.certificate import (
     THRESHOLD,
     Data,
@@ -29,32 +29,42 @@ from interpbench.certificate import (
 from interpbench.errors import InterpbenchError
 from interpbench.graph import Circuit
 from interpbench.trainers import Trained
-from interpbench.trainers.rows import Pool, draw_masks, make_pool
+from interpbench.trainers.rows import (
+    UNDEFINED,
+    Kind,
+    Rows,
+    Targets,
+    draw_edges,
+    draw_round,
+    draw_silent,
+    make_pool,
+    targets_of,
+)
 from interpbench.trainers.siit import Config
 from interpbench.trainers.state import FlatAdam, Progress, resume, save
 from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize
 
-UNDEFINED = -100
+ENOUGH = 0.8
+"""What a bare circuit that learns no more must reach for the other rows to be let in."""
 
 
-def row_loss(case: Case, reference: Reference, logits: Tensor, target: Tensor, tokens: Tensor, plain: Tensor) -> Tensor:
+def row_loss(case: Case, logits: Tensor, answer: Tensor) -> Tensor:
     """Mean loss at scored positions where the reference answers: cross-entropy with its answer, or squared error.
 
-    A language model (`next_token`) also learns every next token, with a tenth of the weight, on plain rows.
-    `logits`, `target` `[*, row, position, class]`, `tokens` `[*, row, position]`, `plain` `[*, 1]` bool.
+    `logits` `[*, row, position, class]`, `answer` `[*, row, position]`.
     """
     scored = slice(1, None) if case.scored == "all" else slice(-1, None)
+    logits, answer = logits[..., scored, :], answer[..., scored]
     if logits.shape[-1] == 1:
-        return F.mse_loss(logits[..., scored, :], target[..., scored, :])
-    target = target[..., scored, :]
-    answers = torch.where(defined(reference, target), target.argmax(-1), UNDEFINED)
-    loss = F.cross_entropy(logits[..., scored, :].flatten(0, -2), answers.flatten(), ignore_index=UNDEFINED)
-    if case.next_token and plain.any():
-        told, following = logits[plain.squeeze(-1)][..., :-1, :], tokens[plain.squeeze(-1)][..., 1:]
-        language = F.cross_entropy(told.flatten(0, -2), following.flatten())
-        loss = loss + 0.1 * (logits.shape[-2] - 1) * language * plain.float().mean()
-    return loss
+        return F.mse_loss(logits.squeeze(-1), answer)
+    return F.cross_entropy(logits.flatten(0, -2), answer.flatten(), ignore_index=UNDEFINED)
+
+
+def language_loss(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Cross-entropy of every next token, summed over positions; `[row, position, class]`, `[row, position]`."""
+    told, following = logits[:, :-1].flatten(0, -2), tokens[:, 1:]
+    return following.shape[1] * F.cross_entropy(told, following.flatten())
 
 
 def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
@@ -95,15 +105,16 @@ def train(
     reference = case.reference()
     sizes = {k: getattr(config, k) for k in ("d_model", "d_head", "d_mlp") if getattr(config, k)}
     shape = replace(reference.subject, attn_scale=0.0, **sizes)
+    config, asked = config.fitted(shape), config
     circuit = reference.circuit(shape.graph)
-    masks = masks_of(reference, circuit)
-    adam = FlatAdam(start(shape, circuit, config))
+    masks, targets = masks_of(reference, circuit), targets_of(reference, circuit)
+    adam = FlatAdam(start(shape, circuit, config), average=config.average)
     state = Progress(
         variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict)
     )
     state.lr = config.lr
     generator = torch.Generator().manual_seed(config.seed)
-    settings = {"case": case.name, "program_digest": reference.digest, **asdict(config)}
+    settings = {"case": case.name, "program_digest": reference.digest, **asdict(asked)}
     if folder is not None:
         resume(folder, settings, adam, state, generator)
     pool = make_pool(case, config.seed)
@@ -112,44 +123,95 @@ def train(
 
     began = time.perf_counter() - state.seconds
     while state.step < config.steps and not state.done:
-        loss = train_step(case, reference, config, masks, pool, adam, state, generator)
-        if not math.isfinite(loss):
-            raise InterpbenchError(f"training of case {case.name} diverged at step {state.step}: the loss is {loss}")
-        state.step += 1
-        if state.step % config.eval_every == 0 or state.step == config.steps:
-            _measure(adam, config, check, reference, masks, circuit, state)
-            state.seconds = time.perf_counter() - began
-            if folder is not None:
-                save(folder, settings, adam, state, generator)
-        progress({"step": state.step, "steps": config.steps, "loss": loss, "open": state.is_open, **state.numbers})
-    facts = {"config": asdict(config), "steps": state.step, "seconds": round(state.seconds, 1)}
-    return Trained(
-        Transformer(shape, {k: v.detach().clone() for k, v in adam.model()[0].weights.items()}), circuit, facts
-    )
+        rows = draw_round(reference, pool, config, state.variable_weights, generator)
+        for _ in range(min(config.eval_every, config.steps - state.step)):
+            loss = train_step(case, config, targets, rows, adam, state, generator)
+            if not math.isfinite(loss):
+                raise InterpbenchError(
+                    f"training of case {case.name} diverged at step {state.step}: the loss is {loss}"
+                )
+            state.step += 1
+            progress({"step": state.step, "steps": config.steps, "loss": loss, "open": state.is_open, **state.numbers})
+        _measure(adam, config, check, reference, masks, circuit, state)
+        state.seconds = time.perf_counter() - began
+        if folder is not None:
+            save(folder, settings, adam, state, generator)
+    facts = {"rows": config.rows, "lr": config.lr, "steps": state.step, "seconds": round(state.seconds, 1)}
+    return Trained(adam.averaged(), circuit, facts)
+
+
+def rate(config: Config, state: Progress) -> float:
+    """Learning rate of the next step.
+
+    It rises linearly at first. Once all rows are let in it falls along a cosine to a fiftieth, and starts again in
+    cycles each twice as long as the one before (arXiv 1608.03983), of which the first has `config.cycle` steps.
+    """
+    warm = state.lr * min(1, (state.step + 1) / config.warmup)
+    if not state.is_open:
+        return warm
+    gone, length = state.step - state.opened, config.cycle
+    while gone >= length:
+        gone, length = gone - length, 2 * length
+    return warm * (0.02 + 0.98 * (1 + math.cos(math.pi * gone / length)) / 2)
+
+
+def plan(config: Config, is_open: bool) -> dict[Kind, int]:
+    """Blocks of each kind in a step.
+
+    `circuit`: every edge outside the circuit carries the source. `edges`: some of them do. `nodes`: some silent
+    nodes do, or nothing. While the circuit is learnt all rows are of the first kind.
+    """
+    blocks = config.rows // config.group
+    if not is_open:
+        return {"circuit": blocks}
+    strict = round(blocks * config.strict * config.edges)
+    whole = round(strict * config.whole)
+    kinds: dict[Kind, int] = {"circuit": whole, "edges": strict - whole, "nodes": blocks - strict}
+    return {kind: count for kind, count in kinds.items() if count}
+
+
+def silent_share(config: Config) -> float:
+    """Share of the rows that replace no edges on which silent nodes are replaced."""
+    return config.strict * (1 - config.edges) / max(1e-9, 1 - config.strict * config.edges)
 
 
 def train_step(
     case: Case,
-    reference: Reference,
     config: Config,
-    masks: Masks,
-    pool: Pool,
+    targets: Targets,
+    rows: Rows,
     adam: FlatAdam,
     state: Progress,
     generator: torch.Generator,
 ) -> float:
-    """Draw rows, run them in one pass, take one step; returns the loss."""
-    groups = config.rows // config.group
-    weights = torch.tensor(state.variable_weights)
-    mask, variable = draw_masks(masks, config, groups, state.is_open, weights, generator)
-    tokens, source = pool.draw(config.rows, generator)
-    target = reference.outputs(tokens, source, variable.repeat_interleave(config.group))
-    tokens, source, target = (x.unflatten(0, (groups, config.group)) for x in (tokens, source, target))
-    model, flat = adam.model(grad=True)
-    logits = model(tokens, mask, model.writers(source))
-    loss = row_loss(case, reference, logits, target, tokens, (mask == 0).all(-1, keepdim=True))
+    """Run some of the rows, a pass for each kind, and take one step; returns the loss.
+
+    What a row replaces are whole nodes, row by row, and edges, the same for all rows of a kind: then every pass has
+    one mask, and products are over all rows at once.
+    """
+    kinds = plan(config, state.is_open)
+    blocks = sum(kinds.values())
+    picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=generator))
+    model, flat = adam.model()
+    other = model.writers(picked.source)
+    loss, first = torch.zeros(()), 0
+    for kind, count in kinds.items():
+        part = picked.take(slice(first, first + count))
+        here = other[..., first : first + count].repeat_interleave(config.group, -1)
+        first += count
+        tokens, replaced, mask = part.tokens.flatten(0, 1), targets.variables[part.variable.flatten()], None
+        if kind == "nodes":
+            replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), generator)
+        else:
+            mask = targets.outside if kind == "circuit" else draw_edges(targets, generator)
+        logits = model(tokens, mask, here, replaced=replaced.T)
+        each = row_loss(case, logits, part.answer.flatten(0, 1))
+        plain = ~replaced.any(-1)
+        if case.next_token and kind == "nodes" and plain.any():
+            each = each + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
+        loss = loss + each * (count / blocks)
     (gradient,) = torch.autograd.grad(loss, flat)
-    adam.update(gradient, state.lr * min(1, (state.step + 1) / config.warmup), config.clip)
+    adam.update(gradient, rate(config, state), config.clip)
     return loss.item()
 
 
@@ -163,18 +225,18 @@ def _measure(
     state: Progress,
 ) -> None:
     """Measure on data of its own; then halve the rate, let the other rows in, or stop, as the numbers say."""
-    model, _ = adam.model()
+    model = adam.averaged()
     numbers = measure(model, check, reference, masks)
     bare = min(numbers["edges"], float(np.mean([*numbers["iia_circuit_only"].values()])))
-    reached = headline(numbers, config) if state.is_open else bare
-    if reached > state.best:
-        state.best, state.waited = reached, 0
+    if bare > state.best:
+        state.best, state.waited = bare, 0
     else:
         state.waited += 1
-    if state.waited >= config.patience:
+    stuck = state.waited >= config.patience
+    if not state.is_open and (bare >= config.opens_at or (stuck and bare >= ENOUGH)):
+        state.is_open, state.opened = True, state.step
+    elif not state.is_open and stuck:
         state.lr, state.waited = state.lr / 2, 0
-    if not state.is_open and bare >= config.opens_at:
-        state.is_open, state.best, state.waited = True, 0.0, 0
     state.variable_weights = [0.1 + (1 - share) for share in numbers["iia"].values()]
     state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
     state.done = state.is_open and headline(numbers, config) >= config.margin

@@ -63,7 +63,7 @@ def plain_step(case, reference, model: Transformer, circuit, pool, generator):
             (from_source(model, tokens, source, {draw.choice(silent)}), label),
         ]
         never = torch.zeros(1, 1, dtype=torch.bool)
-        loss = sum(row_loss(case, logits, target, tokens, never) for logits, target in told)
+        loss = sum(row_loss(case, reference, logits, target, tokens, never) for logits, target in told)
         adam.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(weights.values()), 1.0)

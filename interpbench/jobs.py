@@ -1,0 +1,81 @@
+"""Work on many things at once: one process each, one thread a process. What fails is told, the rest goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
+
+Report = Callable[[dict[str, Any]], None]
+Work = Callable[[Any, Report], Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """News of one piece of work: facts on the way, or how it ended, with a value or in an error (one line)."""
+
+    item: int
+    facts: dict[str, Any] | None = None
+    value: Any = None
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether this is the last event of its item."""
+        return self.facts is None
+
+
+def run_jobs(work: Work, items: Sequence[Any], jobs: int) -> Iterator[Event]:
+    """`work(item, report)` for all items, at most `jobs` at a time, in processes of their own.
+
+    `work` must be a function of a module; it may `report` facts. Yields events as they come; an exception, or the
+    death of a process, is the end of that item only. Left early, it ends what is running.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting = list(range(len(items)))
+    running: dict[Connection, tuple[int, Any]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                item = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_serve, args=(work, items[item], theirs), daemon=True)
+                process.start()
+                theirs.close()
+                running[ours] = (item, process)
+            for ready in wait(list(running)):
+                pipe: Any = ready
+                item, process = running[pipe]
+                try:
+                    kind, content = cast(tuple[str, Any], pipe.recv())
+                except EOFError:
+                    process.join()
+                    kind, content = "error", f"its process ended with status {process.exitcode}"
+                if kind == "facts":
+                    yield Event(item, facts=content)
+                    continue
+                del running[pipe]
+                yield Event(item, value=content) if kind == "value" else Event(item, error=str(content))
+    finally:
+        for _, process in running.values():
+            process.terminate()
+
+
+def _serve(work: Work, item: Any, pipe: Connection) -> None:
+    """What a process does: send facts, then a value or an error."""
+    try:
+        ended = ("value", work(item, lambda facts: pipe.send(("facts", facts))))
+    except Exception as error:  # told to the parent, which counts it
+        ended = ("error", one_line(error))
+    pipe.send(ended)
+    pipe.close()
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line, with the kind of error unless it is one that we word ourselves."""
+    from interpbench.errors import InterpbenchError
+
+    kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())
