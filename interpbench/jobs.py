@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from typing import Any, cast
+from typing import Any
 
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Any, Report], Any]
@@ -48,27 +48,29 @@ def run_jobs(work: Work, items: Sequence[Any], jobs: int) -> Iterator[Event]:
             for ready in wait(list(running)):
                 pipe: Any = ready
                 item, process = running[pipe]
-                try:
-                    kind, content = cast(tuple[str, Any], pipe.recv())
-                except EOFError:
-                    process.join()
-                    kind, content = "error", f"its process ended with status {process.exitcode}"
-                if kind == "facts":
-                    yield Event(item, facts=content)
-                    continue
-                del running[pipe]
-                yield Event(item, value=content) if kind == "value" else Event(item, error=str(content))
+                event = _receive(item, pipe, process)
+                if event.ended:
+                    del running[pipe]
+                yield event
     finally:
         for _, process in running.values():
             process.terminate()
 
 
+def _receive(item: int, pipe: Connection, process: Any) -> Event:
+    try:
+        return replace(pipe.recv(), item=item)
+    except EOFError:
+        process.join()
+        return Event(item, error=f"its process ended with status {process.exitcode}")
+
+
 def _serve(work: Work, item: Any, pipe: Connection) -> None:
     """What a process does: send facts, then a value or an error."""
     try:
-        ended = ("value", work(item, lambda facts: pipe.send(("facts", facts))))
+        ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
     except Exception as error:  # told to the parent, which counts it
-        ended = ("error", one_line(error))
+        ended = Event(0, error=one_line(error))
     pipe.send(ended)
     pipe.close()
 
