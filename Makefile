@@ -5,13 +5,18 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp
 WANTED = pyproject.toml plugins/eap/pyproject.toml plugins/acdc/pyproject.toml plugins/sp/pyproject.toml constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test zoo-check clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/interpbench run eap --case ioi
 
 test: $(VENV)/.installed-for-tests
 	$(VENV)/bin/python -m pytest
+
+# Subjects of other seeds than the bundled ones, made from nothing: the settings certify, not one lucky seed.
+zoo-check: $(VENV)/.installed-for-tests
+	$(VENV)/bin/interpbench train siit --suite quick --seed 100 --seeds 3 --jobs 2 --out zoo-check
+	for case in 3 4 7 18 44; do $(VENV)/bin/interpbench verify $$case --model zoo-check/$$case/siit || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("interpbench needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'

@@ -21,6 +21,7 @@ import pytest
 import interpbench as ib
 from interpbench import certificate, tables
 from interpbench.commands import train
+from interpbench.commands.certify import differences
 from interpbench.subjects import Subject
 from interpbench.trainers.siit import Config
 
@@ -170,6 +171,25 @@ def test_verify(cli: Callable, monkeypatch: pytest.MonkeyPatch, subject_folder: 
     assert ended.status == 0 and "certified" in cli("verify", "3", "--model", "tracr").out
     ended = cli("verify", "3", "--model", subject_folder)
     assert ended.status == 1 and ended.err.startswith("error: case 3: the subject does not fit the alignment")
+
+
+def test_verify_knows_a_card_that_says_otherwise() -> None:
+    measured = {
+        "seed": 0,
+        "rows": 9,
+        "certified": True,
+        "accuracy": 0.995,
+        "worst": {"edge": "m0->m1", "accuracy": 0.9},
+    }
+    card = {"seed": 0, "rows": 9, "certified": True, "accuracy": 0.9951, "worst": {"edge": "m0->m2", "accuracy": 0.9}}
+    assert differences(card, measured) == []
+    card |= {"accuracy": 0.98, "certified": False, "worst": {"edge": "m0->m2", "accuracy": None}}
+    assert differences(card, measured) == [
+        "certified: False, True",
+        "accuracy: 0.9800, 0.9950",
+        "worst accuracy: None, 0.9",
+    ]
+    assert differences(card | {"seed": 1}, measured) == [] == differences(None, measured), "other data, other numbers"
 
 
 def test_verify_knows_a_changed_program(cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
