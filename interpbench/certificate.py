@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.case import ATOL, Case, Reference, defined
+from interpbench.case import ATOL, BOS, Case, Reference, defined
 from interpbench.graph import Circuit, Graph
 from interpbench.transformer import Transformer
 
@@ -251,6 +251,27 @@ def liveliness(model: Transformer, data: Data, circuit: Circuit) -> dict[str, An
     return {"relative_deviation": relative, "share_alive": alive}
 
 
+@torch.no_grad()
+def shorter_inputs(
+    case: Case, model: Transformer, reference: Reference, seed: int, rows: int = 1000
+) -> dict[str, float]:
+    """Accuracy on random inputs of every length below the full one, by length. Reported only: training is at full
+    length.
+    """
+    rng = np.random.default_rng([seed, 20240715])
+    ids = np.array([case.tokens.index(token) for token in case.vocab])
+    shares = {}
+    for length in range(case.min_length, case.max_length):
+        drawn = ids[rng.integers(len(ids), size=(rows, length))]
+        clean = np.concatenate([np.full((rows, 1), case.tokens.index(BOS)), drawn], 1)
+        data = Data(torch.tensor(clean), torch.tensor(clean), torch.tensor(scored_positions(case, clean)))
+        answer = reference.outputs(data.clean)
+        scored = where_defined(reference, data, answer).scored
+        if scored.any():
+            shares[str(length)] = float((correct(model(data.clean), answer) & scored).sum() / scored.sum())
+    return shares
+
+
 def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 500) -> float:
     """Share of scored positions on which the reference answers as the program does, on some rows."""
     some = data.head(rows)
@@ -294,5 +315,6 @@ def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, row
         "worst_edge": worst,
         "necessity": necessity(model, few, reference, circuit),
         "liveliness": liveliness(model, data, circuit),
+        "shorter_inputs": shorter_inputs(case, model, reference, seed),
         "reference_equals_program": program_agreement(case, reference, data),
     }

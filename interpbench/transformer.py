@@ -148,13 +148,14 @@ class Transformer:
         other: Activations | None = None,
         nudge: Float[Tensor, "*#circuit reader feature position row"] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
+        detached: Bool[Tensor, " writer"] | None = None,
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
         dimension with one row each. `nudge` is added to the readers' inputs: its gradient is that of the inputs.
         `replaced` says, row by row, which writers' outputs are the other run's for every reader: an intervention on
-        nodes, at the cost of a plain run.
+        nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
         Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
         """
         config, graph, w = self.config, self.graph, self.weights
@@ -185,6 +186,8 @@ class Transformer:
                 elif other is not None and replaced is not None:
                     out = torch.where(replaced[i], other[..., i, :, :, :], cast(Tensor, out))
                 out = cast(Tensor, out)
+                if detached is not None and detached[i]:
+                    out = out.detach()
                 outputs.append(out)
                 stream = stream + out
             if bias is not None:

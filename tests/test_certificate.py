@@ -7,7 +7,7 @@ import torch
 
 import interpbench
 from interpbench.case import Case
-from interpbench.certificate import certify, fresh_data, necessity
+from interpbench.certificate import certify, fresh_data, necessity, shorter_inputs
 from interpbench.graph import Circuit
 from interpbench.transformer import Transformer, initialize
 
@@ -96,6 +96,21 @@ def test_necessity_of_an_edge_with_nothing_to_carry() -> None:
     told = necessity(model, fresh_data(case, ROWS, 0), case.reference(), circuit)
     assert told["pos->a1.h0<k>"] == 0.0
     assert told["m1->logits"] == 1.0
+
+
+def test_shorter_inputs_are_told_apart() -> None:
+    """A compiled model is right at every length; with the embedding of one position spoiled it fails beyond it."""
+    case = interpbench.load_case("3")
+    reference = case.reference()
+    assert shorter_inputs(case, reference.model, reference, seed=0, rows=50) == {"3": 1.0}
+    assert shorter_inputs(interpbench.load_case("ioi"), reference.model, reference, seed=0) == {}, "all of one length"
+    case = interpbench.load_case("7")
+    reference = case.reference()
+    weights = dict(reference.model.weights)
+    weights["pos_embed.W_pos"] = weights["pos_embed.W_pos"].clone()
+    weights["pos_embed.W_pos"][6:] += 3.0
+    told = shorter_inputs(case, Transformer(reference.model.config, weights), reference, seed=0, rows=50)
+    assert told["5"] == 1.0 > told["7"] and list(told) == ["3", "4", "5", "6", "7", "8"]
 
 
 def test_data_are_exhaustive_where_inputs_are_few() -> None:

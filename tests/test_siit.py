@@ -8,11 +8,11 @@ import torch
 
 import interpbench
 from interpbench.certificate import certify
-from interpbench.errors import InterpbenchError
-from interpbench.trainers.rows import UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.trainers.rows import SAMPLING, UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
 from interpbench.trainers.state import FlatAdam, Progress
-from interpbench.trainers.training import plan, rate, silent_share, train
+from interpbench.trainers.training import plan, rate, silent_share, start, train
 from interpbench.transformer import initialize
 
 SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)
@@ -41,7 +41,7 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
     sizes = drawn.sum(1)
     assert (sizes == 1).float().mean() > 0.15, "single edges"
     assert (sizes > 0.3 * (~inside).sum()).any(), "large sets"
-    silent = draw_silent(targets, 400, 0.8, generator)
+    silent = draw_silent(targets, 400, 0.8, "mixed", generator)
     names = [{graph.writers[i] for i in row.nonzero().flatten()} for row in silent]
     outside = set(graph.nodes) - circuit.nodes
     assert set().union(*names) == outside and outside in names and set() in names
@@ -189,6 +189,55 @@ def test_a_rare_large_gradient_moves_no_further_than_two_usual_ones() -> None:
             adam.update(gradient, 0.01, 1.0)
         adam.update(last * gradient, 0.01, 1.0)
     assert torch.allclose(small.state["weights"], burst.state["weights"], atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["freeze", "stop_grad"])
+def test_silent_nodes_can_be_left_as_they_are(kind: str) -> None:
+    reference, circuit, _ = targets_for("3")
+    case, config = interpbench.load_case("3"), replace(SHORT, circuit_first=False, silent=kind)
+    before, after = start(reference.subject, circuit, config).weights, train(case, replace(config, average=0.0)).model
+    used = {node for node in circuit.nodes if node.startswith("a")}
+    assert used == {"a1.h2"} and "m0" in circuit.nodes and "m1" not in circuit.nodes
+    for key in ("attn.W_Q", "attn.W_O", "mlp.W_in", "mlp.b_out"):
+        old, new = (torch.stack([w[f"blocks.{layer}.{key}"] for layer in (0, 1)]) for w in (before, after.weights))
+        moved = (old != new).flatten(2).any(-1) if "attn" in key else (old != new).flatten(1).any(-1)
+        learning = {(1, 2)} if "attn" in key else {(0,)}
+        assert {tuple(at) for at in moved.nonzero().tolist()} == learning, key
+    assert not torch.equal(before["embed.W_E"], after.weights["embed.W_E"])
+
+
+def test_no_gradient_passes_through_detached_writers() -> None:
+    model = initialize(interpbench.load_case("3").reference().subject, 0)
+    tokens = torch.tensor([[0, 1, 2, 3, 4]])
+    embedding = model.weights["embed.W_E"].requires_grad_()
+    every, silent = torch.ones(len(model.graph.writers), dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
+    every[:2] = silent
+    logits, outputs = model.run(tokens, detached=every)
+    assert torch.equal(logits, model(tokens)) and not any(out.requires_grad for out in outputs[2:])
+    direct = model.weights["unembed.W_U"].sum(-1).expand(5, -1)
+    (gradient,) = torch.autograd.grad(logits.sum(), embedding)
+    assert torch.allclose(gradient[tokens[0]], direct)
+
+
+def test_other_ways_to_train() -> None:
+    case = interpbench.load_case("3")
+    one = train(case, replace(SHORT, circuit_first=False)).model
+    each = train(case, replace(SHORT, circuit_first=False, single_loss=False)).model
+    assert not torch.equal(one.weights["embed.W_E"], each.weights["embed.W_E"])
+    assert train(case, replace(SHORT, steps=10_000, seconds=0.01)).facts["steps"] == 2
+    big, own = train(case, replace(SHORT, same_size=True, d_mlp=7)).model.config, case.reference().model.config
+    assert (big.d_model, big.d_head, big.d_mlp) == (own.d_model, own.d_head, 7)
+    with pytest.raises(UsageError, match="no compiled reference"):
+        train(interpbench.load_case("ioi"), replace(SHORT, same_size=True))
+
+
+def test_how_silent_nodes_are_sampled() -> None:
+    _, _, targets = targets_for("18")
+    generator, count = torch.Generator().manual_seed(0), len(targets.silent)
+    sizes = {kind: draw_silent(targets, 300, 1.0, kind, generator).sum(1).tolist() for kind in SAMPLING}
+    assert set(sizes["individual"]) == {1} and set(sizes["all"]) == {count}
+    assert abs(sum(sizes["sample_all"]) / 300 - count / 2) < 0.3
+    assert sizes["mixed"].count(1) > 120 and sizes["mixed"].count(count) > 50
 
 
 def test_names_are_shares_of_rows() -> None:

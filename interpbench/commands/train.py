@@ -134,7 +134,7 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
     assert best is not None
     save_subject(best, asked.folder, asked.force)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return {"case": case.name, **best.card}
+    return {"case": case.name, **best.card, "weights_hash": best.weights_hash}
 
 
 def _rank(subject: Subject) -> tuple[Any, ...]:

@@ -58,6 +58,10 @@ class Rows:
         """Some of the blocks."""
         return Rows(self.source[blocks], self.tokens[blocks], self.variable[blocks], self.answer[blocks])
 
+    def to(self, device: torch.device | str) -> Rows:
+        """The same rows elsewhere."""
+        return Rows(*(each.to(device) for each in (self.source, self.tokens, self.variable, self.answer)))
+
 
 def draw_round(
     reference: Reference, pool: Pool, config: Config, variable_weights: Sequence[float], generator: torch.Generator
@@ -103,6 +107,11 @@ class Targets:
     outside: Float[Tensor, " edge"]
     into: Bool[Tensor, "layer edge"]
 
+    @property
+    def learning(self) -> Bool[Tensor, " writer"]:
+        """The writers that are not silent."""
+        return ~self.silent.any(0)
+
 
 def targets_of(reference: Reference, circuit: Circuit) -> Targets:
     """What may be replaced in a subject of this circuit."""
@@ -123,15 +132,22 @@ def targets_of(reference: Reference, circuit: Circuit) -> Targets:
     )
 
 
-def draw_silent(targets: Targets, rows: int, share: float, generator: torch.Generator) -> Bool[Tensor, "row writer"]:
-    """Silent nodes to replace on each row: on a share of the rows one, each with probability .5, or all."""
+SAMPLING = {"mixed": (0.5, 0.25), "individual": (1.0, 0.0), "sample_all": (0.0, 1.0), "all": (0.0, 0.0)}
+"""Of the rows on which silent nodes are replaced: the share with a single one, and with each at probability 1/2."""
+
+
+def draw_silent(
+    targets: Targets, rows: int, share: float, sampling: str, generator: torch.Generator
+) -> Bool[Tensor, "row writer"]:
+    """Silent nodes to replace on each row, on a share of the rows; see `SAMPLING`."""
     count = len(targets.silent)
     if not count:
         return torch.zeros(rows, targets.silent.shape[1], dtype=torch.bool)
+    single, half = SAMPLING[sampling]
     one = F.one_hot(torch.randint(count, (rows,), generator=generator), count).bool()
     kind = torch.rand(rows, 1, generator=generator)
-    some = torch.rand(rows, count, generator=generator) < torch.where(kind < 0.75, 0.5, 1.0)
-    chosen = torch.where(kind < 0.5, one, some) & (torch.rand(rows, 1, generator=generator) < share)
+    some = torch.rand(rows, count, generator=generator) < torch.where(kind < single + half, 0.5, 1.0)
+    chosen = torch.where(kind < single, one, some) & (torch.rand(rows, 1, generator=generator) < share)
     return (chosen.float() @ targets.silent.float()) > 0
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from interpbench.case import Case
@@ -38,12 +38,20 @@ class Config:
     seed: int = _option(0, "Seed of weights, inputs and masks.")
     interchange: float = _option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
     strict: float = _option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
+    sampling: Literal["mixed", "individual", "sample_all", "all"] = _option(
+        "mixed", "Silent nodes replaced on a row: one, each with probability 1/2, all, or half, a quarter, a quarter."
+    )
+    silent: Literal["train", "freeze", "stop_grad"] = _option(
+        "train", "What silent nodes learn: as all do, nothing, or nothing and no gradient passes through them."
+    )
     edges: float = _option(0.7, "Share of strict rows on edges; the others replace whole silent nodes.")
     whole: float = _option(0.4, "Share of the rows on edges that replace every edge outside the circuit at once.")
     circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = _option(0.98, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
     silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
     steps: int = _option(20_000, "Optimiser steps at most.")
+    seconds: float = _option(0.0, "Stop at the first measurement after so long (0: no limit).")
+    single_loss: bool = _option(True, "One optimiser step for all kinds of rows, or one for each.")
     rows: int = _option(0, "Rows a step (0: 128 to 512, fewer for larger subjects).")
     group: int = _option(4, "Rows that share one source.")
     own_source: float = _option(0.25, "Share of the sources that are an input's own counterfactual.")
@@ -59,9 +67,11 @@ class Config:
     eval_every: int = _option(200, "Steps between measurements.")
     eval_rows: int = _option(1000, "Rows of a measurement.")
     margin: float = _option(0.997, "Stop when everything measured reaches this.")
+    same_size: bool = _option(False, "A subject as wide as the compiled reference.")
     d_model: int = _option(0, "Width of the residual stream (0: the case's own).")
     d_head: int = _option(0, "Width of a head (0: the case's own).")
     d_mlp: int = _option(0, "Width of an MLP (0: four times the residual stream).")
+    device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
 
     def __post_init__(self) -> None:
         for name in ("interchange", "strict", "edges", "whole", "own_source", "opens_at", "margin", "average"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -33,7 +34,7 @@ class FlatAdam:
             "mean": torch.zeros_like(self.state["weights"]),
             "square": torch.zeros_like(self.state["weights"]),
             "average": self.state["weights"].clone(),
-            "norm": torch.full((), torch.inf),
+            "norm": torch.full((), torch.inf, device=model.device),
         }
         self.step = 0
 
@@ -50,6 +51,21 @@ class FlatAdam:
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
         weights = {n: part.view(shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
         return Transformer(self.config, weights)
+
+    def share_of(self, writers: Bool[Tensor, " writer"]) -> Tensor:
+        """1 for every weight that is not of a head or MLP, or of one of these; 0 for the others; `[weight]`."""
+        graph = self.config.graph
+        parts = []
+        for name, shape in self.shapes.items():
+            own = torch.ones(shape)
+            _, layer, *leaf = name.split(".") if name.startswith("blocks.") else ("", "", "")
+            if leaf[0] == "attn" and leaf[1] != "b_O":
+                heads = [writers[graph.writers.index(f"a{layer}.h{head}")] for head in range(graph.n_heads)]
+                own = own * torch.stack(heads).view(-1, *[1] * (len(shape) - 1))
+            elif leaf[0] == "mlp":
+                own = own * writers[graph.writers.index(f"m{layer}")]
+            parts.append(own.flatten())
+        return torch.cat(parts).to(self.state["weights"].device)
 
     def update(self, gradient: Tensor, lr: float, clip: float) -> None:
         """One step against the gradient, whose norm is clipped to `clip` and to twice what it has been of late.

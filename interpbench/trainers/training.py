@@ -26,7 +26,7 @@ from interpbench.certificate import (
     where_defined,
     worst_single,
 )
-from interpbench.errors import InterpbenchError
+from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit
 from interpbench.trainers import Trained
 from interpbench.trainers.rows import (
@@ -67,6 +67,19 @@ def language_loss(logits: Tensor, tokens: Tensor) -> Tensor:
     return following.shape[1] * F.cross_entropy(told, following.flatten())
 
 
+def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
+    """The case's own, but for the sizes that are set. Raises UsageError for `same_size` without a compiled model."""
+    sizes = ("d_model", "d_head", "d_mlp")
+    chosen = {}
+    if config.same_size:
+        if not case.compiled:
+            raise UsageError(f"case {case.name} has no compiled reference whose size a subject could have")
+        model: Any = reference
+        chosen = {size: getattr(model.model.config, size) for size in sizes}
+    chosen |= {size: getattr(config, size) for size in sizes if getattr(config, size)}
+    return replace(reference.subject, attn_scale=0.0, **chosen)
+
+
 def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     """Random weights, silent nodes writing less at first.
 
@@ -103,12 +116,11 @@ def train(
     last checkpoint stays) or if the checkpoint belongs to other settings.
     """
     reference = case.reference()
-    sizes = {k: getattr(config, k) for k in ("d_model", "d_head", "d_mlp") if getattr(config, k)}
-    shape = replace(reference.subject, attn_scale=0.0, **sizes)
+    shape = subject_shape(case, reference, config)
     config, asked = config.fitted(shape), config
     circuit = reference.circuit(shape.graph)
     masks, targets = masks_of(reference, circuit), targets_of(reference, circuit)
-    adam = FlatAdam(start(shape, circuit, config), average=config.average)
+    adam = FlatAdam(start(shape, circuit, config).to(config.device), average=config.average)
     state = Progress(
         variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict)
     )
@@ -122,7 +134,7 @@ def train(
     check = check.head(config.eval_rows)
 
     began = time.perf_counter() - state.seconds
-    while state.step < config.steps and not state.done:
+    while state.step < config.steps and not state.done and not 0 < config.seconds <= state.seconds:
         rows = draw_round(reference, pool, config, state.variable_weights, generator)
         for _ in range(min(config.eval_every, config.steps - state.step)):
             loss = train_step(case, config, targets, rows, adam, state, generator)
@@ -137,7 +149,7 @@ def train(
         if folder is not None:
             save(folder, settings, adam, state, generator)
     facts = {"rows": config.rows, "lr": config.lr, "steps": state.step, "seconds": round(state.seconds, 1)}
-    return Trained(adam.averaged(), circuit, facts)
+    return Trained(adam.averaged().to("cpu"), circuit, facts)
 
 
 def rate(config: Config, state: Progress) -> float:
@@ -191,28 +203,59 @@ def train_step(
     """
     kinds = plan(config, state.is_open)
     blocks = sum(kinds.values())
-    picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=generator))
+    picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=generator)).to(config.device)
     model, flat = adam.model()
     other = model.writers(picked.source)
-    loss, first = torch.zeros(()), 0
+    losses: list[Tensor] = []
+    first = 0
     for kind, count in kinds.items():
         part = picked.take(slice(first, first + count))
         here = other[..., first : first + count].repeat_interleave(config.group, -1)
         first += count
-        tokens, replaced, mask = part.tokens.flatten(0, 1), targets.variables[part.variable.flatten()], None
-        if kind == "nodes":
-            replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), generator)
-        else:
-            mask = targets.outside if kind == "circuit" else draw_edges(targets, generator)
-        logits = model(tokens, mask, here, replaced=replaced.T)
-        each = row_loss(case, logits, part.answer.flatten(0, 1))
-        plain = ~replaced.any(-1)
-        if case.next_token and kind == "nodes" and plain.any():
-            each = each + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
-        loss = loss + each * (count / blocks)
+        if losses and not config.single_loss:
+            model, flat = adam.model()
+        loss = _loss(case, config, targets, model, kind, part, here, generator) * (count / blocks)
+        losses.append(loss)
+        if not config.single_loss:
+            _update(config, targets, adam, state, loss, flat)
+    if config.single_loss:
+        _update(config, targets, adam, state, sum(losses[1:], losses[0]), flat)
+    return sum(loss.item() for loss in losses)
+
+
+def _loss(
+    case: Case,
+    config: Config,
+    targets: Targets,
+    model: Transformer,
+    kind: Kind,
+    rows: Rows,
+    other: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean loss of rows of one kind; `other` are the writers' outputs on each row's source."""
+    tokens, variable = rows.tokens.flatten(0, 1), rows.variable.flatten().cpu()
+    replaced, mask = targets.variables[variable], None
+    if kind == "nodes":
+        replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), config.sampling, generator)
+    else:
+        mask = targets.outside if kind == "circuit" else draw_edges(targets, generator)
+        mask = mask.to(config.device)
+    frozen = targets.silent.any(0) if config.silent == "stop_grad" else None
+    logits = model.run(tokens, mask, other, replaced=replaced.T.to(config.device), detached=frozen)[0]
+    loss = row_loss(case, logits, rows.answer.flatten(0, 1))
+    plain = ~replaced.any(-1)
+    if case.next_token and kind == "nodes" and plain.any():
+        plain = plain.to(config.device)
+        loss = loss + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
+    return loss
+
+
+def _update(config: Config, targets: Targets, adam: FlatAdam, state: Progress, loss: Tensor, flat: Tensor) -> None:
     (gradient,) = torch.autograd.grad(loss, flat)
+    if config.silent != "train":
+        gradient = gradient * adam.share_of(targets.learning)
     adam.update(gradient, rate(config, state), config.clip)
-    return loss.item()
 
 
 def _measure(
@@ -225,7 +268,7 @@ def _measure(
     state: Progress,
 ) -> None:
     """Measure on data of its own; then halve the rate, let the other rows in, or stop, as the numbers say."""
-    model = adam.averaged()
+    model = adam.averaged().to("cpu")
     numbers = measure(model, check, reference, masks)
     bare = min(numbers["edges"], float(np.mean([*numbers["iia_circuit_only"].values()])))
     if bare > state.best:
