@@ -7,6 +7,7 @@ bundled ones lie in `zoo/<case>/<kind>/`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import tempfile
@@ -93,10 +94,21 @@ def models(case: Case) -> list[str]:
     return sorted(bundled, key=lambda kind: kind != "siit") + ([COMPILED] if case.compiled else [])
 
 
+@functools.cache
+def _bundled_card(case: str, model: str) -> dict[str, Any] | None:
+    path = ZOO / case / model / CARD
+    return _json(path) if path.exists() else None
+
+
+def bundled_card(case: Case, model: str) -> dict[str, Any] | None:
+    """The card of a bundled subject, None if there is no such subject or it has no card (the compiled reference)."""
+    return _bundled_card(case.name, model)
+
+
 def is_certified(case: Case) -> bool:
     """Whether the bundled SIIT subject of a case is certified, by its card."""
-    card = ZOO / case.name / "siit" / CARD
-    return card.exists() and bool((_json(card).get("certificate") or {}).get("certified"))
+    card = bundled_card(case, "siit") or {}
+    return bool((card.get("certificate") or {}).get("certified"))
 
 
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:

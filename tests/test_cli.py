@@ -90,6 +90,17 @@ def test_list_one_kind(cli: Callable, part: str) -> None:
     assert cli("list", part).status == 0
 
 
+def test_models_with_their_certificates(cli: Callable) -> None:
+    rows = json.loads(cli("list", "models", "--json").out)["models"]
+    by_name = {(row["case"], row["model"]): row for row in rows}
+    mine, card = by_name["3", "siit"], ib.load_subject("3").card
+    told = card["certificate"]
+    assert mine["certified"] is told["certified"] and mine["edges"] == told["edges"]
+    assert mine["worst_edge"] == told["worst_edge"]["edges"]["accuracy"] and mine["steps"] == card["trainer"]["steps"]
+    assert by_name["3", "tracr"]["certified"] is None
+    assert "worst_edge" in cli("list", "models").out
+
+
 def test_plugins_as_json(cli: Callable) -> None:
     rows = json.loads(cli("plugins", "--json").out)["plugins"]
     assert [row["name"] for row in rows][:2] == ["cases", "trainers"]

@@ -8,7 +8,7 @@ from typing import Any
 from interpbench.case import Case
 from interpbench.catalogue import facts_of
 from interpbench.plugins import Registry, load
-from interpbench.subjects import models
+from interpbench.subjects import bundled_card, models
 from interpbench.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.tables import print_json, print_lines, print_table
 
@@ -19,7 +19,7 @@ def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
         "cases": [case_facts(case) for case in registry.cases.values()],
         "techniques": [_worker(each) for each in registry.techniques.values()],
         "trainers": [_worker(each) for each in registry.trainers.values()],
-        "models": [{"case": case.name, "model": model} for case in registry.cases.values() for model in models(case)],
+        "models": [model_facts(case, model) for case in registry.cases.values() for model in models(case)],
         "suites": [_suite_facts(suite, registry) for suite in SUITES.values()],
         "plugins": [dataclasses.asdict(plugin) for plugin in registry.plugins],
     }
@@ -36,6 +36,23 @@ def case_facts(case: Case) -> dict[str, Any]:
         "suites": suites_of(case),
         "models": models(case),
         "circuit_size": facts_of(case)["edges"],
+    }
+
+
+def model_facts(case: Case, model: str) -> dict[str, Any]:
+    """A bundled model as plain data: what its card says of certificate and making; None for what it does not."""
+    card = bundled_card(case, model) or {}
+    told, trainer = card.get("certificate") or {}, card.get("trainer") or {}
+    worst = (told.get("worst_edge") or {}).get("edges") or {}
+    return {
+        "case": case.name,
+        "model": model,
+        **{
+            key: told.get(key) for key in ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")
+        },
+        "worst_edge": worst.get("accuracy"),
+        "steps": trainer.get("steps"),
+        "seconds": trainer.get("seconds"),
     }
 
 
@@ -63,13 +80,17 @@ def list_(what: str, as_json: bool) -> None:
         "cases": ("name", "output", "n_ctx", "circuit_size", "models", "suites", "description"),
         "techniques": ("name", "description"),
         "trainers": ("name", "description"),
-        "models": ("case", "model"),
+        "models": (
+            *("case", "model", "certified", "certified_edges", "accuracy>", "iia_min>", "strict_min>", "edges>"),
+            *("worst_edge>", "steps>", "seconds>"),
+        ),
         "suites": ("name", "version", "description", "cases"),
     }
     if what == "all":  # 131 rows of eight columns take as long to lay out as everything else together
         columns["cases"] = ("name", "models", "description")
     for part in ("cases", "techniques", "trainers") if what == "all" else (what,):
-        print_table(part, columns[part], [[row[column] for column in columns[part]] for row in facts[part]])
+        rows = [[row[column.rstrip(">")] for column in columns[part]] for row in facts[part]]
+        print_table(part, columns[part], rows)
     broken = [row["name"] for row in facts["plugins"] if row["error"]]
     if broken:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])

@@ -70,7 +70,7 @@ class Config:
     same_size: bool = _option(False, "A subject as wide as the compiled reference.")
     d_model: int = _option(0, "Width of the residual stream (0: the case's own).")
     d_head: int = _option(0, "Width of a head (0: the case's own).")
-    d_mlp: int = _option(0, "Width of an MLP (0: four times the residual stream).")
+    d_mlp: int = _option(0, "Width of an MLP (0: the case's own).")
     device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
 
     def __post_init__(self) -> None:
