@@ -130,6 +130,19 @@ def test_a_run_cut_off_resumes_to_the_same_weights(tmp_path: Path) -> None:
     assert steps == [], "a finished run is not run again"
 
 
+def test_what_makes_no_progress_starts_again(tmp_path: Path) -> None:
+    """From other weights at half the rate; also when it was cut off in between."""
+    case, config = interpbench.load_case("3"), replace(SHORT, patience=1, steps=12, lr=1e-6, opens_at=1.0)
+    whole = train(case, config)
+    assert whole.facts["starts"] > 2 and whole.facts["lr"] == 1e-6 / 2 ** (whole.facts["starts"] - 1)
+    train(case, replace(config, steps=6), tmp_path)
+    resumed = train(case, config, tmp_path)
+    assert torch.equal(whole.model.weights["embed.W_E"], resumed.model.weights["embed.W_E"])
+    once = train(case, replace(config, patience=100))
+    assert once.facts["starts"] == 1
+    assert not torch.equal(whole.model.weights["embed.W_E"], once.model.weights["embed.W_E"])
+
+
 def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
     case = interpbench.load_case("3")
     train(case, replace(SHORT, steps=4), tmp_path)

@@ -59,7 +59,7 @@ class Config:
     lr: float = _option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
     warmup: int = _option(100, "Steps of linear warm-up.")
     patience: int = _option(
-        5, "Measurements of the bare circuit without a new best before the other rows are let in or the rate is halved."
+        5, "Measurements of the bare circuit without progress before other rows are let in, or training starts again."
     )
     cycle: int = _option(800, "Steps of the first cosine cycle of the rate, once all rows are let in.")
     average: float = _option(0.99, "Decay of the moving average of the weights, which is what is measured and kept.")

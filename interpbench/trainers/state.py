@@ -93,6 +93,9 @@ class Progress:
     step: int = 0
     is_open: bool = False
     opened: int = 0
+    starts: int = 0
+    began: int = 0
+    restart: bool = False
     variable_weights: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0

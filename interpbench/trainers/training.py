@@ -46,7 +46,10 @@ from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize
 
 ENOUGH = 0.8
-"""What a bare circuit that learns no more must reach for the other rows to be let in."""
+"""What a bare circuit that learns no more must reach for the other rows to be let in; below it starts again."""
+
+NEW_BEST = 0.01
+"""By how much a measurement must be better than all before, to count as progress."""
 
 
 def row_loss(case: Case, logits: Tensor, answer: Tensor) -> Tensor:
@@ -112,6 +115,8 @@ def train(
 ) -> Trained:
     """Train a subject of `case`; with `folder`, keep a checkpoint there at every measurement and resume from it.
 
+    Many subjects either take off or stay on a plateau, as the weights happen to fall and the rate suits them. One
+    whose bare circuit makes no progress starts again from other weights at half the rate.
     `progress` is called with the step and what was measured. Raises InterpbenchError if the loss is not finite (the
     last checkpoint stays) or if the checkpoint belongs to other settings.
     """
@@ -120,7 +125,12 @@ def train(
     config, asked = config.fitted(shape), config
     circuit = reference.circuit(shape.graph)
     masks, targets = masks_of(reference, circuit), targets_of(reference, circuit)
-    adam = FlatAdam(start(shape, circuit, config).to(config.device), average=config.average)
+
+    def fresh(starts: int) -> FlatAdam:
+        weights = start(shape, circuit, replace(config, seed=config.seed + 7919 * starts))
+        return FlatAdam(weights.to(config.device), average=config.average)
+
+    adam = fresh(0)
     state = Progress(
         variable_weights=[1.0] * len(masks.variables), is_open=not (config.circuit_first and config.strict)
     )
@@ -135,6 +145,10 @@ def train(
 
     began = time.perf_counter() - state.seconds
     while state.step < config.steps and not state.done and not 0 < config.seconds <= state.seconds:
+        if state.restart:
+            state.starts, state.began, state.best, state.waited = state.starts + 1, state.step, 0.0, 0
+            state.lr, state.restart = state.lr / 2, False
+            adam = fresh(state.starts)
         rows = draw_round(reference, pool, config, state.variable_weights, generator)
         for _ in range(min(config.eval_every, config.steps - state.step)):
             loss = train_step(case, config, targets, rows, adam, state, generator)
@@ -148,7 +162,8 @@ def train(
         state.seconds = time.perf_counter() - began
         if folder is not None:
             save(folder, settings, adam, state, generator)
-    facts = {"rows": config.rows, "lr": config.lr, "steps": state.step, "seconds": round(state.seconds, 1)}
+    facts = {"rows": config.rows, "lr": state.lr, "starts": state.starts + 1, "steps": state.step}
+    facts |= {"seconds": round(state.seconds, 1)}
     return Trained(adam.averaged().to("cpu"), circuit, facts)
 
 
@@ -158,7 +173,7 @@ def rate(config: Config, state: Progress) -> float:
     It rises linearly at first. Once all rows are let in it falls along a cosine to a fiftieth, and starts again in
     cycles each twice as long as the one before (arXiv 1608.03983), of which the first has `config.cycle` steps.
     """
-    warm = state.lr * min(1, (state.step + 1) / config.warmup)
+    warm = state.lr * min(1, (state.step - state.began + 1) / config.warmup)
     if not state.is_open:
         return warm
     gone, length = state.step - state.opened, config.cycle
@@ -271,15 +286,14 @@ def _measure(
     model = adam.averaged().to("cpu")
     numbers = measure(model, check, reference, masks)
     bare = min(numbers["edges"], float(np.mean([*numbers["iia_circuit_only"].values()])))
-    if bare > state.best:
+    if bare > state.best + NEW_BEST:
         state.best, state.waited = bare, 0
     else:
         state.waited += 1
     stuck = state.waited >= config.patience
     if not state.is_open and (bare >= config.opens_at or (stuck and bare >= ENOUGH)):
         state.is_open, state.opened = True, state.step
-    elif not state.is_open and stuck:
-        state.lr, state.waited = state.lr / 2, 0
+    state.restart = not state.is_open and stuck
     state.variable_weights = [0.1 + (1 - share) for share in numbers["iia"].values()]
     state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
     state.done = state.is_open and headline(numbers, config) >= config.margin
