@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interpbench.transformer import attend, mlp, project, unembed
+from interpbench.layers import attend, mlp, project, unembed
 
 if TYPE_CHECKING:
     from interpbench.problem import Loss, Problem

@@ -1,0 +1,160 @@
+"""What a transformer's layers compute, for activations `[*circuit, feature, position, row]` with rows innermost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from interpbench.transformer import Config
+
+ACTIVATIONS = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+BLOCK = tuple(
+    [f"attn.{p}_{x}" for p in "Wb" for x in "QKVO"]
+    + [f"mlp.{p}_{x}" for p in "Wb" for x in ("in", "out")]
+    + [f"{ln}.{p}" for ln in ("ln1", "ln2") for p in "wb"]
+)
+"""Weights of a block, by their names in it."""
+
+
+def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+    """`weight @ x + bias` for weight `[*, out, feature]`, x `[*, feature, n]`, bias `[*, out]`, in one pass."""
+    if weight.ndim == x.ndim == 2:
+        return torch.addmm(bias[:, None], weight, x)
+    lead = torch.broadcast_shapes(weight.shape[:-2], x.shape[:-2])
+    parts = (
+        each.expand(*lead, *each.shape[-2:]).reshape(-1, *each.shape[-2:]) for each in (bias[..., None], weight, x)
+    )
+    return torch.baddbmm(*parts).unflatten(0, lead)
+
+
+def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
+
+    Layer norm costs no pass over `x` of its own: centring and the learned scale (`norm`: scale and shift, for `LN`)
+    are folded into the weight, the mean is one more row of it, and the division by the deviation comes afterwards.
+    """
+    if config.normalization_type is None:
+        return affine(weight, x, bias)
+    if norm is not None:
+        bias = bias + weight @ norm[1]
+        weight = weight * norm[0]
+    weight = weight - weight.mean(-1, keepdim=True)
+    mean_row = torch.full_like(weight[..., :1, :], 1 / config.d_model)
+    out = torch.cat([weight, mean_row], -2) @ x
+    out, mean = out[..., :-1, :], out[..., -1:, :]
+    variance = torch.linalg.vector_norm(x, dim=-2, keepdim=True).square() / config.d_model - mean.square()
+    return out * torch.rsqrt(variance + config.eps) + bias[..., None]
+
+
+def _norm(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+    return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
+
+
+def attention(config: Config, block: Mapping[str, Tensor], x: Tensor, heads: Sequence[int]) -> Tensor:
+    """Outputs of some of a layer's heads.
+
+    `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
+    for all, `[*circuit, 1, ...]`. Returns `[*circuit, head, feature, position, row]` without `b_O`.
+    """
+    n, rows = x.shape[-2:]
+    if len(heads) < config.n_heads:
+        block = {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
+    scale = {"Q": config.attn_scale, "K": 1.0, "V": 1.0}
+    weight = torch.stack([block[f"attn.W_{k}"].mT / scale[k] for k in "QKV"], 1).flatten(0, 1)
+    bias = torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
+    if x.shape[-4] == 1:
+        weight, bias, x = weight.flatten(0, 1), bias.flatten(), x.squeeze(-4)
+        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-2, (-1, 3, config.d_head))
+    else:
+        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-3, (-1, 3))
+    q, k, v = qkv.unflatten(-1, (n, rows)).unbind(-4)
+    z = attend(q, k, v, config.attention_dir == "causal")
+    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, (n, rows))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """Softmax attention over positions; all `[*, d_head, position, row]`.
+
+    Small heads with rows innermost throughout; large ones row by row, where matrix products win.
+    """
+    n = q.shape[-2]
+    later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1) if causal else None
+    if q.shape[-3] * n <= 200:
+        return cast(Tensor, _SmallAttention.apply(q, k, v, later))
+    q, k, v = (x.movedim(-1, -3).contiguous() for x in (q, k, v))
+    scores = q.mT @ k
+    if later is not None:
+        scores = scores.masked_fill(later, -torch.inf)
+    return (v @ scores.softmax(-1).mT).movedim(-3, -1)
+
+
+class _SmallAttention(torch.autograd.Function):
+    """Attention as sums of outer products over features or positions, a broadcast multiply-add each.
+
+    Thousands of products of ten by ten numbers cost their overhead; here every operation runs along the rows, and
+    no intermediate is larger than the scores `[*, query, key, row]`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, later: Tensor | None) -> Tensor:
+        scores = _over_features(q, k)
+        if later is not None:
+            scores = scores.masked_fill_(later[..., None], -torch.inf)
+        pattern = scores.softmax(-2)
+        ctx.save_for_backward(q, k, v, pattern)
+        return _over_positions(pattern.transpose(-3, -2), v)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (dz,) = gradients
+        q, k, v, pattern = ctx.saved_tensors
+        ds = pattern * _over_features(dz, v)
+        ds = ds - pattern * ds.sum(-2, keepdim=True)
+        return (
+            _over_positions(ds.transpose(-3, -2), k),
+            _over_positions(ds, q),
+            _over_positions(pattern, dz),
+            None,
+        )
+
+
+def _over_features(x: Tensor, y: Tensor) -> Tensor:
+    """`[*, i, j, row]`: the sum over features of `x[feature, i, row] * y[feature, j, row]`."""
+    total = x[..., 0, :, None, :] * y[..., 0, None, :, :]
+    for feature in range(1, x.shape[-3]):
+        total.addcmul_(x[..., feature, :, None, :], y[..., feature, None, :, :])
+    return total
+
+
+def _over_positions(weights: Tensor, x: Tensor) -> Tensor:
+    """`[*, feature, j, row]`: the sum over positions i of `weights[i, j, row] * x[feature, i, row]`."""
+    total = weights[..., None, 0, :, :] * x[..., :, 0, None, :]
+    for i in range(1, x.shape[-2]):
+        total.addcmul_(weights[..., None, i, :, :], x[..., :, i, None, :])
+    return total
+
+
+def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Output of a layer's MLP for its input, both `[*circuit, feature, position, row]`."""
+    hidden = project(config, _norm(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
+    out = affine(block["mlp.W_out"].T, ACTIVATIONS[config.act_fn](hidden), block["mlp.b_out"])
+    return out.unflatten(-1, x.shape[-2:])
+
+
+def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Logits `[*circuit, row, position, vocab_out]` for the input `[*circuit, feature, position, row]` of `logits`."""
+    norm = _norm(weights, "ln_final")
+    logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
+    return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))
