@@ -9,6 +9,7 @@ import torch
 import interpbench
 from interpbench.certificate import certify
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.trainers import training
 from interpbench.trainers.rows import SAMPLING, UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
 from interpbench.trainers.state import FlatAdam, Progress
@@ -141,6 +142,20 @@ def test_what_makes_no_progress_starts_again(tmp_path: Path) -> None:
     once = train(case, replace(config, patience=100))
     assert once.facts["starts"] == 1
     assert not torch.equal(whole.model.weights["embed.W_E"], once.model.weights["embed.W_E"])
+
+
+def test_what_collapses_goes_back_to_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, config = interpbench.load_case("3"), replace(SHORT, circuit_first=False, steps=8, lr=0.01)
+
+    def trained(steps: int, *headlines: float):
+        told = iter(headlines)
+        monkeypatch.setattr(training, "headline", lambda numbers, config: next(told))
+        return train(case, replace(config, steps=steps))
+
+    best, ended, last = trained(2, 0.9), trained(8, 0.9, 0.1, 0.5, 0.6), trained(8, 0.1, 0.2, 0.3, 0.4)
+    assert torch.equal(ended.model.weights["embed.W_E"], best.model.weights["embed.W_E"])
+    assert (best.facts["lr"], ended.facts["lr"], last.facts["lr"]) == (0.01, 0.005, 0.01)
+    assert not torch.equal(last.model.weights["embed.W_E"], best.model.weights["embed.W_E"])
 
 
 def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class FlatAdam:
             "mean": torch.zeros_like(self.state["weights"]),
             "square": torch.zeros_like(self.state["weights"]),
             "average": self.state["weights"].clone(),
+            "best": self.state["weights"].clone(),
             "norm": torch.full((), torch.inf, device=model.device),
         }
         self.step = 0
@@ -46,6 +47,18 @@ class FlatAdam:
     def averaged(self) -> Transformer:
         """The transformer made of the moving average."""
         return self._transformer(self.state["average"].clone())
+
+    def keep(self) -> None:
+        """Remember the average as the best there was."""
+        self.state["best"] = self.state["average"].clone()
+
+    def go_back(self) -> None:
+        """Continue from the best there was, with the moments of a new beginning."""
+        self.step = 0
+        for name in ("weights", "average"):
+            self.state[name] = self.state["best"].clone()
+        for name in ("mean", "square"):
+            self.state[name] = torch.zeros_like(self.state[name])
 
     def _transformer(self, flat: Tensor) -> Transformer:
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
@@ -99,6 +112,7 @@ class Progress:
     variable_weights: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0
+    reached: float = 0.0
     waited: int = 0
     seconds: float = 0.0
     numbers: dict[str, Any] = field(default_factory=dict)

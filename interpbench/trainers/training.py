@@ -51,6 +51,9 @@ ENOUGH = 0.8
 NEW_BEST = 0.01
 """By how much a measurement must be better than all before, to count as progress."""
 
+COLLAPSED = 0.5
+"""Share of the best headline there was since all rows were let in, below which training goes back to that."""
+
 
 def row_loss(case: Case, logits: Tensor, answer: Tensor) -> Tensor:
     """Mean loss at scored positions where the reference answers: cross-entropy with its answer, or squared error.
@@ -116,7 +119,8 @@ def train(
     """Train a subject of `case`; with `folder`, keep a checkpoint there at every measurement and resume from it.
 
     Many subjects either take off or stay on a plateau, as the weights happen to fall and the rate suits them. One
-    whose bare circuit makes no progress starts again from other weights at half the rate.
+    whose bare circuit makes no progress starts again from other weights at half the rate, and one that collapses once
+    all rows are in goes back to its best. If the end is reached uncertified, the best is returned.
     `progress` is called with the step and what was measured. Raises InterpbenchError if the loss is not finite (the
     last checkpoint stays) or if the checkpoint belongs to other settings.
     """
@@ -162,6 +166,8 @@ def train(
         state.seconds = time.perf_counter() - began
         if folder is not None:
             save(folder, settings, adam, state, generator)
+    if state.is_open and not state.done:
+        adam.go_back()
     facts = {"rows": config.rows, "lr": state.lr, "starts": state.starts + 1, "steps": state.step}
     facts |= {"seconds": round(state.seconds, 1)}
     return Trained(adam.averaged().to("cpu"), circuit, facts)
@@ -282,7 +288,7 @@ def _measure(
     circuit: Circuit,
     state: Progress,
 ) -> None:
-    """Measure on data of its own; then halve the rate, let the other rows in, or stop, as the numbers say."""
+    """Measure on data of its own; then let the other rows in, start again, go back, or stop, as the numbers say."""
     model = adam.averaged().to("cpu")
     numbers = measure(model, check, reference, masks)
     bare = min(numbers["edges"], float(np.mean([*numbers["iia_circuit_only"].values()])))
@@ -296,7 +302,14 @@ def _measure(
     state.restart = not state.is_open and stuck
     state.variable_weights = [0.1 + (1 - share) for share in numbers["iia"].values()]
     state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
-    state.done = state.is_open and headline(numbers, config) >= config.margin
+    reached = headline(numbers, config)
+    if state.is_open and reached > state.reached:
+        state.reached = reached
+        adam.keep()
+    elif state.is_open and reached < COLLAPSED * state.reached:
+        state.lr, state.opened, state.began = state.lr / 2, state.step, state.step
+        adam.go_back()
+    state.done = state.is_open and reached >= config.margin
     if state.done and config.strict:
         answer = reference.outputs(check.clean)
         check = where_defined(reference, check, answer)
