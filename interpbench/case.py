@@ -54,6 +54,15 @@ class Reference(Protocol):
         ...
 
     @property
+    def reading_sizes(self) -> Mapping[str, int]:
+        """For variables of which `readings` tells the value: how many values there are, "none" among them."""
+        ...
+
+    def readings(self, tokens: Tensor) -> Mapping[str, Tensor]:
+        """Values of some variables as numbers from 0, `[row, position]`; the last number is "none"."""
+        ...
+
+    @property
     def partial(self) -> bool:
         """Whether there are positions without an answer; see `defined`."""
         ...

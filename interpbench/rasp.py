@@ -83,6 +83,15 @@ class RaspReference:
         node, bracket, kind = reader.partition("<")
         return f"{self.alignment.get(writer, writer)}->{self.alignment.get(node, node)}{bracket}{kind}"
 
+    @property
+    def reading_sizes(self) -> dict[str, int]:
+        """None: a compiled variable's values are not named."""
+        return {}
+
+    def readings(self, tokens: Tensor) -> dict[str, Tensor]:
+        """None; see `Reference.readings`."""
+        return {}
+
     @cached_property
     def digest(self) -> str:
         """Hash of shape, weights (to six decimals), classes, circuit and alignment."""

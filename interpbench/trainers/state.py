@@ -18,6 +18,8 @@ from torch import Tensor
 from interpbench.errors import InterpbenchError
 from interpbench.transformer import Transformer
 
+READOUT_RATE = 0.003
+
 
 class FlatAdam:
     """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations.
@@ -26,7 +28,13 @@ class FlatAdam:
     (Polyak and Juditsky 1992).
     """
 
-    def __init__(self, model: Transformer, average: float, betas: tuple[float, float] = (0.9, 0.98)) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        average: float,
+        readout: Tensor | None = None,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
         self.config, self.betas, self.decay = model.config, betas, average
         self.shapes = model.config.weight_shapes()
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
@@ -37,12 +45,17 @@ class FlatAdam:
             "best": self.state["weights"].clone(),
             "norm": torch.full((), torch.inf, device=model.device),
         }
+        if readout is not None:  # weights of hints: Adam too, at a rate of their own, and no part of the subject
+            self.state["readout"] = readout.to(model.device)
+            for name in ("mean", "square"):
+                self.state[f"readout_{name}"] = torch.zeros_like(self.state["readout"])
         self.step = 0
 
-    def model(self) -> tuple[Transformer, Tensor]:
-        """The transformer made of the vector, and the vector that gradients arrive at."""
+    def leaves(self) -> tuple[Transformer, *tuple[Tensor, ...]]:
+        """The transformer made of the vector, and what gradients arrive at: the vector, and that of the hints."""
         flat = self.state["weights"].detach().requires_grad_()
-        return self._transformer(flat), flat
+        hints = [self.state["readout"].detach().requires_grad_()] if "readout" in self.state else []
+        return self._transformer(flat), flat, *hints
 
     def averaged(self) -> Transformer:
         """The transformer made of the moving average."""
@@ -57,8 +70,9 @@ class FlatAdam:
         self.step = 0
         for name in ("weights", "average"):
             self.state[name] = self.state["best"].clone()
-        for name in ("mean", "square"):
-            self.state[name] = torch.zeros_like(self.state[name])
+        for name in self.state:
+            if name.endswith(("mean", "square")):
+                self.state[name] = torch.zeros_like(self.state[name])
 
     def _transformer(self, flat: Tensor) -> Transformer:
         parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
@@ -91,12 +105,21 @@ class FlatAdam:
         self.step += 1
         kept = norm.clamp(max=most)
         self.state["norm"] = kept if self.step == 1 else self.state["norm"].lerp(kept, 0.02)
-        for name, value, beta in zip(("mean", "square"), (gradient, gradient.square()), self.betas, strict=True):
-            self.state[name].lerp_(value, 1 - beta)
-        mean = self.state["mean"] / (1 - self.betas[0] ** self.step)
-        square = self.state["square"] / (1 - self.betas[1] ** self.step)
-        self.state["weights"] = self.state["weights"] - lr * mean / (square.sqrt() + 1e-8)
+        mean, deviation = self._moments("", gradient)
+        self.state["weights"] = self.state["weights"] - lr * mean / deviation
         self.state["average"].lerp_(self.state["weights"], 1 - min(self.decay, self.step / (self.step + 9)))
+
+    def update_readout(self, gradient: Tensor) -> None:
+        """One step of the hints' weights, after `update`."""
+        mean, deviation = self._moments("readout_", gradient)
+        self.state["readout"] = self.state["readout"] - READOUT_RATE * mean / deviation
+
+    def _moments(self, kind: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the gradients so far, this one among them."""
+        unbiased = []
+        for name, value, beta in zip(("mean", "square"), (gradient, gradient.square()), self.betas, strict=True):
+            unbiased.append(self.state[kind + name].lerp_(value, 1 - beta) / (1 - beta**self.step))
+        return unbiased[0], unbiased[1].sqrt() + 1e-8
 
 
 @dataclass

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from interpbench.certificate import (
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit
 from interpbench.trainers import Trained
+from interpbench.trainers.hints import Hints
 from interpbench.trainers.rows import (
     UNDEFINED,
     Kind,
@@ -94,6 +96,8 @@ def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     """
     model = initialize(shape, config.seed)
     weights = dict(model.weights)
+    for layer in config.matched:
+        weights[f"blocks.{layer}.attn.W_K"] = weights[f"blocks.{layer}.attn.W_Q"].clone()
     for node in set(shape.graph.nodes) - circuit.nodes if config.strict else ():
         layer, _, head = node[1:].partition(".h")
         name = f"blocks.{layer}." + ("attn.W_O" if head else "mlp.W_out")
@@ -129,10 +133,12 @@ def train(
     config, asked = config.fitted(shape), config
     circuit = reference.circuit(shape.graph)
     masks, targets = masks_of(reference, circuit), targets_of(reference, circuit)
+    hints = Hints(reference, shape.graph, shape.d_model) if config.hint and reference.reading_sizes else None
 
     def fresh(starts: int) -> FlatAdam:
-        weights = start(shape, circuit, replace(config, seed=config.seed + 7919 * starts))
-        return FlatAdam(weights.to(config.device), average=config.average)
+        seed = config.seed + 7919 * starts
+        weights = start(shape, circuit, replace(config, seed=seed))
+        return FlatAdam(weights.to(config.device), config.average, hints.start(seed) if hints else None)
 
     adam = fresh(0)
     state = Progress(
@@ -140,7 +146,7 @@ def train(
     )
     state.lr = config.lr
     generator = torch.Generator().manual_seed(config.seed)
-    settings = {"case": case.name, "program_digest": reference.digest, **asdict(asked)}
+    settings = json.loads(json.dumps({"case": case.name, "program_digest": reference.digest, **asdict(asked)}))
     if folder is not None:
         resume(folder, settings, adam, state, generator)
     pool = make_pool(case, config.seed)
@@ -155,7 +161,7 @@ def train(
             adam = fresh(state.starts)
         rows = draw_round(reference, pool, config, state.variable_weights, generator)
         for _ in range(min(config.eval_every, config.steps - state.step)):
-            loss = train_step(case, config, targets, rows, adam, state, generator)
+            loss = train_step(case, config, targets, hints, rows, adam, state, generator)
             if not math.isfinite(loss):
                 raise InterpbenchError(
                     f"training of case {case.name} diverged at step {state.step}: the loss is {loss}"
@@ -212,6 +218,7 @@ def train_step(
     case: Case,
     config: Config,
     targets: Targets,
+    hints: Hints | None,
     rows: Rows,
     adam: FlatAdam,
     state: Progress,
@@ -225,7 +232,7 @@ def train_step(
     kinds = plan(config, state.is_open)
     blocks = sum(kinds.values())
     picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=generator)).to(config.device)
-    model, flat = adam.model()
+    model, *leaves = adam.leaves()
     other = model.writers(picked.source)
     losses: list[Tensor] = []
     first = 0
@@ -234,13 +241,17 @@ def train_step(
         here = other[..., first : first + count].repeat_interleave(config.group, -1)
         first += count
         if losses and not config.single_loss:
-            model, flat = adam.model()
-        loss = _loss(case, config, targets, model, kind, part, here, generator) * (count / blocks)
-        losses.append(loss)
+            model, *leaves = adam.leaves()
+        loss, outputs = _loss(case, config, targets, model, kind, part, here, generator)
+        if hints is not None:
+            loss = loss + config.hint * hints.loss(
+                leaves[1], outputs, part.tokens.flatten(0, 1), part.variable.flatten()
+            )
+        losses.append(loss * (count / blocks))
         if not config.single_loss:
-            _update(config, targets, adam, state, loss, flat)
+            _update(config, targets, adam, state, losses[-1], leaves)
     if config.single_loss:
-        _update(config, targets, adam, state, sum(losses[1:], losses[0]), flat)
+        _update(config, targets, adam, state, sum(losses[1:], losses[0]), leaves)
     return sum(loss.item() for loss in losses)
 
 
@@ -253,8 +264,8 @@ def _loss(
     rows: Rows,
     other: Tensor,
     generator: torch.Generator,
-) -> Tensor:
-    """Mean loss of rows of one kind; `other` are the writers' outputs on each row's source."""
+) -> tuple[Tensor, list[Tensor]]:
+    """Mean loss of rows of one kind, and the writers' outputs; `other` are those on each row's source."""
     tokens, variable = rows.tokens.flatten(0, 1), rows.variable.flatten().cpu()
     replaced, mask = targets.variables[variable], None
     if kind == "nodes":
@@ -263,20 +274,24 @@ def _loss(
         mask = targets.outside if kind == "circuit" else draw_edges(targets, generator)
         mask = mask.to(config.device)
     frozen = targets.silent.any(0) if config.silent == "stop_grad" else None
-    logits = model.run(tokens, mask, other, replaced=replaced.T.to(config.device), detached=frozen)[0]
+    logits, outputs = model.run(tokens, mask, other, replaced=replaced.T.to(config.device), detached=frozen)
     loss = row_loss(case, logits, rows.answer.flatten(0, 1))
     plain = ~replaced.any(-1)
     if case.next_token and kind == "nodes" and plain.any():
         plain = plain.to(config.device)
         loss = loss + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
-    return loss
+    return loss, outputs
 
 
-def _update(config: Config, targets: Targets, adam: FlatAdam, state: Progress, loss: Tensor, flat: Tensor) -> None:
-    (gradient,) = torch.autograd.grad(loss, flat)
+def _update(
+    config: Config, targets: Targets, adam: FlatAdam, state: Progress, loss: Tensor, leaves: Sequence[Tensor]
+) -> None:
+    gradient, *of_readout = torch.autograd.grad(loss, leaves)
     if config.silent != "train":
         gradient = gradient * adam.share_of(targets.learning)
     adam.update(gradient, rate(config, state), config.clip)
+    if of_readout:
+        adam.update_readout(of_readout[0])
 
 
 def _measure(

@@ -163,7 +163,7 @@ def main() -> None:
             began = time.process_time()
             rows = draw_round(reference, pool, config, weights, generator)
             ahead = (time.process_time() - began) / config.eval_every
-            step = lambda: train_step(case, config, targets, rows, adam, state, generator)  # noqa: E731
+            step = lambda: train_step(case, config, targets, None, rows, adam, state, generator)  # noqa: E731
             speeds.append(config.rows / (ahead + seconds_a_step(step, arguments.steps)))
         ratios = ["  ".join(f"{speed / base:4.1f}" for speed in speeds) for base in (pairs, TERMS * pairs)]
         numbers = f"{name:>4} {pairs:14.0f} {TERMS * pairs:8.0f} {speeds[0]:20.0f} {speeds[1]:15.0f}"
