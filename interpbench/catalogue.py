@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,23 @@ PATH = Path(__file__).parent / "cases" / "catalogue.json"
 
 
 def measure(case: Case) -> dict[str, Any]:
-    """Program hash, size of the true circuit at each granularity, and a hash of that circuit (compiles the case)."""
+    """Program hash; shape of a subject; its true circuit, size at each granularity, a hash, and what the published
+    one lacks of it (compiles the case).
+    """
     reference = case.reference()
     circuit = reference.circuit(reference.subject.graph)
     sizes = {granularity: int(circuit.members(granularity).sum()) for granularity in ("edges", "heads", "nodes")}
+    compiled: Any = reference
+    published = compiled.published_circuit(circuit.graph) if case.compiled else circuit
     facts = json.dumps([str(circuit.graph), sorted(circuit.edges)])
     return {
         "program_digest": reference.digest,
         **sizes,
         "attention": any(node.startswith("a") for node in circuit.nodes),
         "circuit": hashlib.sha256(facts.encode()).hexdigest()[:16],
+        "shape": asdict(reference.subject),
+        "true": sorted(circuit.edges),
+        "published_lacks": sorted(circuit.edges - published.edges),
     }
 
 

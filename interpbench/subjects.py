@@ -105,6 +105,16 @@ def bundled_card(case: Case, model: str) -> dict[str, Any] | None:
     return _bundled_card(case.name, model)
 
 
+def bundled_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
+    """Shape and true circuit of a bundled subject, without its weights and without PyTorch."""
+    from interpbench.graph import Circuit
+
+    folder = ZOO / case.name / model
+    with (folder / WEIGHTS).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return json.loads(header["__metadata__"]["config"]), Circuit.from_json(_json(folder / CIRCUIT))
+
+
 def is_certified(case: Case) -> bool:
     """Whether the bundled SIIT subject of a case is certified, by its card."""
     card = bundled_card(case, "siit") or {}

@@ -329,6 +329,11 @@ def test_quick_commands_import_nothing_heavy(tmp_path: Path, words: list[str]) -
     assert imports(tmp_path, *words) == set()
 
 
+@pytest.mark.parametrize("case", ["3", "113"])
+def test_a_case_is_shown_without_pytorch(tmp_path: Path, case: str) -> None:
+    assert imports(tmp_path, "show", case) == {"numpy"}
+
+
 def test_the_test_of_imports_can_fail(tmp_path: Path, slow: str) -> None:
     (plugin,) = Path(slow).glob("*.py")
     plugin.write_text("import numpy\n" + plugin.read_text())

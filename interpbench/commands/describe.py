@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from interpbench.case import ATOL, Case, defined, value_to_json
-from interpbench.catalogue import twins
+from interpbench.catalogue import facts_of, twins
 from interpbench.commands.inventory import case_facts
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError
-from interpbench.graph import Circuit
+from interpbench.graph import Circuit, Graph
 from interpbench.plugins import load_case
-from interpbench.subjects import load_subject, models
+from interpbench.subjects import COMPILED, bundled_card, bundled_parts, load_subject, models
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
 
 
@@ -22,32 +22,41 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
     case = load_case(name)
     if plot is not None and plot.exists() and not force:
         raise UsageError(f"{plot} exists; --force replaces it")
-    kind = model or next(iter(models(case)), None)
-    if kind is not None:
-        subject = load_subject(case, kind)
-        kind, circuit, shape, card = subject.kind, subject.circuit, subject.model.config, subject.card
+    kind = model or next((each for each in models(case) if each != COMPILED), None)
+    known = facts_of(case)
+    if kind is None:
+        shape, card = known["shape"], None
+        circuit = Circuit(Graph(shape["n_layers"], shape["n_heads"]), frozenset(known["true"]))
+    elif kind in models(case) and kind != COMPILED:  # no weights, no PyTorch: that alone would take two seconds
+        card, (shape, circuit) = bundled_card(case, kind), bundled_parts(case, kind)
     else:
-        shape = case.reference().subject
-        circuit, card = case.reference().circuit(shape.graph), None
+        subject = load_subject(case, kind)
+        kind, circuit, shape, card = subject.kind, subject.circuit, asdict(subject.model.config), subject.card
     published = None
     if case.compiled:
-        known: Any = case.reference()
-        if circuit == known.true_circuit:  # the compiled model itself: its nodes stand where they are
-            known = replace(known, alignment={})
-        other = known.published_circuit(circuit.graph)
+        other = _published(case, circuit)
         published = {part: _members(other, part) for part in ("edges", "heads", "nodes")}
     if plot is not None:
         _draw(circuit, f"case {case.name}: true circuit of the {kind or 'reference'} model", plot)
     facts = {
         **case_facts(case),
         "model": kind,
-        "shape": asdict(shape),
+        "shape": shape,
         "twins": twins(case),
         "circuit": {part: _members(circuit, part) for part in ("edges", "heads", "nodes")},
         "published_circuit": published,
         "card": card,
     }
     print_json(facts) if as_json else _print(facts)
+
+
+def _published(case: Case, circuit: Circuit) -> Circuit:
+    """The published circuit for a model with this true one: a subject, or the compiled model itself."""
+    known = facts_of(case)
+    if circuit.edges == frozenset(known["true"]):
+        return Circuit(circuit.graph, circuit.edges - frozenset(known["published_lacks"]))
+    reference: Any = case.reference()
+    return replace(reference, alignment={}).published_circuit(circuit.graph)
 
 
 def _members(circuit: Circuit, granularity: Any) -> list[str]:
