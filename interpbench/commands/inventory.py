@@ -72,10 +72,20 @@ def _first_line(thing: Any) -> str:
 
 def list_(what: str, as_json: bool) -> None:
     """Print the inventory, or one part of it."""
-    facts = inventory(load())
+    registry = load()
     if as_json:
+        facts = inventory(registry)
         print_json(facts if what == "all" else {what: facts[what]})
         return
+    if what == "all":  # 131 rows of eight columns, and reading all cards, would take longer than everything else
+        short = [[case.name, models(case), case.description] for case in registry.cases.values()]
+        print_table("cases", ("name", "models", "description"), short)
+        facts = {
+            "techniques": [_worker(each) for each in registry.techniques.values()],
+            "trainers": [_worker(each) for each in registry.trainers.values()],
+        }
+    else:
+        facts = {what: inventory(registry)[what]}
     columns = {
         "cases": ("name", "output", "n_ctx", "circuit_size", "models", "suites", "description"),
         "techniques": ("name", "description"),
@@ -86,12 +96,9 @@ def list_(what: str, as_json: bool) -> None:
         ),
         "suites": ("name", "version", "description", "cases"),
     }
-    if what == "all":  # 131 rows of eight columns take as long to lay out as everything else together
-        columns["cases"] = ("name", "models", "description")
-    for part in ("cases", "techniques", "trainers") if what == "all" else (what,):
-        rows = [[row[column.rstrip(">")] for column in columns[part]] for row in facts[part]]
-        print_table(part, columns[part], rows)
-    broken = [row["name"] for row in facts["plugins"] if row["error"]]
+    for part, found in facts.items():
+        print_table(part, columns[part], [[row[column.rstrip(">")] for column in columns[part]] for row in found])
+    broken = [plugin.name for plugin in registry.plugins if plugin.error]
     if broken:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
 
