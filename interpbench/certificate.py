@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interpbench.case import ATOL, BOS, Case, Reference, defined
-from interpbench.graph import Circuit, Graph
+from interpbench.graph import Circuit
 from interpbench.transformer import Transformer
 
 THRESHOLD = 0.99
@@ -118,7 +118,6 @@ class Masks:
     and all edges outside the true circuit at two granularities.
     """
 
-    graph: Graph
     variables: Mapping[str, Tensor]
     silent: Mapping[str, Tensor]
     outside_heads: Tensor
@@ -136,7 +135,6 @@ def masks_of(reference: Reference, circuit: Circuit) -> Masks:
         return mask
 
     return Masks(
-        graph=graph,
         variables={name: columns(nodes) for name, nodes in reference.variables.items()},
         silent={node: columns([node]) for node in graph.nodes if node not in circuit.nodes},
         outside_heads=torch.tensor(1 - circuit.heads().mask()),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from interpbench.errors import InterpbenchError
+
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Any, Report], Any]
 
@@ -77,7 +79,5 @@ def _serve(work: Work, item: Any, pipe: Connection) -> None:
 
 def one_line(error: BaseException) -> str:
     """What went wrong, in one line, with the kind of error unless it is one that we word ourselves."""
-    from interpbench.errors import InterpbenchError
-
     kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
     return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())

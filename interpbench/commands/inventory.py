@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from interpbench.case import Case
@@ -15,14 +16,7 @@ from interpbench.tables import print_json, print_lines, print_table
 
 def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
     """All that plugins provide, as plain data."""
-    return {
-        "cases": [case_facts(case) for case in registry.cases.values()],
-        "techniques": [_worker(each) for each in registry.techniques.values()],
-        "trainers": [_worker(each) for each in registry.trainers.values()],
-        "models": [model_facts(case, model) for case in registry.cases.values() for model in models(case)],
-        "suites": [_suite_facts(suite, registry) for suite in SUITES.values()],
-        "plugins": [dataclasses.asdict(plugin) for plugin in registry.plugins],
-    }
+    return {part: rows(registry) for part, rows in PARTS.items()}
 
 
 def case_facts(case: Case) -> dict[str, Any]:
@@ -70,22 +64,25 @@ def _first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().partition("\n")[0]
 
 
+PARTS: dict[str, Callable[[Registry], list[dict[str, Any]]]] = {
+    "cases": lambda registry: [case_facts(case) for case in registry.cases.values()],
+    "techniques": lambda registry: [_worker(each) for each in registry.techniques.values()],
+    "trainers": lambda registry: [_worker(each) for each in registry.trainers.values()],
+    "models": lambda registry: [model_facts(case, model) for case in registry.cases.values() for model in models(case)],
+    "suites": lambda registry: [_suite_facts(suite, registry) for suite in SUITES.values()],
+    "plugins": lambda registry: [dataclasses.asdict(plugin) for plugin in registry.plugins],
+}
+
+
 def list_(what: str, as_json: bool) -> None:
     """Print the inventory, or one part of it."""
     registry = load()
     if as_json:
-        facts = inventory(registry)
-        print_json(facts if what == "all" else {what: facts[what]})
+        print_json(inventory(registry) if what == "all" else {what: PARTS[what](registry)})
         return
     if what == "all":  # 131 rows of eight columns, and reading all cards, would take longer than everything else
         short = [[case.name, models(case), case.description] for case in registry.cases.values()]
         print_table("cases", ("name", "models", "description"), short)
-        facts = {
-            "techniques": [_worker(each) for each in registry.techniques.values()],
-            "trainers": [_worker(each) for each in registry.trainers.values()],
-        }
-    else:
-        facts = {what: inventory(registry)[what]}
     columns = {
         "cases": ("name", "output", "n_ctx", "circuit_size", "models", "suites", "description"),
         "techniques": ("name", "description"),
@@ -96,8 +93,9 @@ def list_(what: str, as_json: bool) -> None:
         ),
         "suites": ("name", "version", "description", "cases"),
     }
-    for part, found in facts.items():
-        print_table(part, columns[part], [[row[column.rstrip(">")] for column in columns[part]] for row in found])
+    for part in ("techniques", "trainers") if what == "all" else (what,):
+        rows = [[row[column.rstrip(">")] for column in columns[part]] for row in PARTS[part](registry)]
+        print_table(part, columns[part], rows)
     broken = [plugin.name for plugin in registry.plugins if plugin.error]
     if broken:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
@@ -105,7 +103,7 @@ def list_(what: str, as_json: bool) -> None:
 
 def plugins(as_json: bool) -> None:
     """Print the installed plugins."""
-    rows = inventory(load())["plugins"]
+    rows = PARTS["plugins"](load())
     if as_json:
         print_json({"plugins": rows})
         return

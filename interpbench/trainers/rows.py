@@ -1,7 +1,7 @@
 """Training rows: inputs and sources, and what is replaced on each.
 
 Rows come in blocks that share a source, so that sources, which are run whole, cost a share of a pass only. What the
-reference answers is asked in bulk, a `Round` at a time: all rows that are drawn from until the next measurement.
+reference answers is asked in bulk, a round at a time: all rows that are drawn from until the next measurement.
 """
 
 from __future__ import annotations
@@ -106,11 +106,6 @@ class Targets:
     silent: Bool[Tensor, "silent writer"]
     outside: Float[Tensor, " edge"]
     into: Bool[Tensor, "layer edge"]
-
-    @property
-    def learning(self) -> Bool[Tensor, " writer"]:
-        """The writers that are not silent."""
-        return ~self.silent.any(0)
 
 
 def targets_of(reference: Reference, circuit: Circuit) -> Targets:

@@ -25,7 +25,7 @@ class FlatAdam:
     """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations.
 
     The moving average of the weights is kept too: it stands where a falling rate would lead, without waiting for it
-    (Polyak and Juditsky 1992).
+    (Polyak and Juditsky 1992). Weights of `frozen` writers stay as they are.
     """
 
     def __init__(
@@ -33,10 +33,12 @@ class FlatAdam:
         model: Transformer,
         average: float,
         readout: Tensor | None = None,
+        frozen: Bool[Tensor, " writer"] | None = None,
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         self.config, self.betas, self.decay = model.config, betas, average
         self.shapes = model.config.weight_shapes()
+        self.learning = None if frozen is None else self._weights_of(~frozen).to(model.device)
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
         self.state |= {
             "mean": torch.zeros_like(self.state["weights"]),
@@ -79,7 +81,7 @@ class FlatAdam:
         weights = {n: part.view(shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
         return Transformer(self.config, weights)
 
-    def share_of(self, writers: Bool[Tensor, " writer"]) -> Tensor:
+    def _weights_of(self, writers: Bool[Tensor, " writer"]) -> Tensor:
         """1 for every weight that is not of a head or MLP, or of one of these; 0 for the others; `[weight]`."""
         graph = self.config.graph
         parts = []
@@ -92,13 +94,15 @@ class FlatAdam:
             elif leaf[0] == "mlp":
                 own = own * writers[graph.writers.index(f"m{layer}")]
             parts.append(own.flatten())
-        return torch.cat(parts).to(self.state["weights"].device)
+        return torch.cat(parts)
 
     def update(self, gradient: Tensor, lr: float, clip: float) -> None:
         """One step against the gradient, whose norm is clipped to `clip` and to twice what it has been of late.
 
         Few masks make a large gradient; against second moments of many small ones it would undo what was learnt.
         """
+        if self.learning is not None:
+            gradient = gradient * self.learning
         norm = gradient.norm()
         most = (2 * self.state["norm"]).clamp(max=clip)
         gradient = gradient * (most / norm.clamp(min=most))

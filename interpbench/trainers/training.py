@@ -138,7 +138,8 @@ def train(
     def fresh(starts: int) -> FlatAdam:
         seed = config.seed + 7919 * starts
         weights = start(shape, circuit, replace(config, seed=seed))
-        return FlatAdam(weights.to(config.device), config.average, hints.start(seed) if hints else None)
+        frozen = None if config.silent == "train" else targets.silent.any(0)
+        return FlatAdam(weights.to(config.device), config.average, hints.start(seed) if hints else None, frozen)
 
     adam = fresh(0)
     state = Progress(
@@ -249,9 +250,9 @@ def train_step(
             )
         losses.append(loss * (count / blocks))
         if not config.single_loss:
-            _update(config, targets, adam, state, losses[-1], leaves)
+            _update(config, adam, state, losses[-1], leaves)
     if config.single_loss:
-        _update(config, targets, adam, state, sum(losses[1:], losses[0]), leaves)
+        _update(config, adam, state, sum(losses[1:], losses[0]), leaves)
     return sum(loss.item() for loss in losses)
 
 
@@ -283,12 +284,8 @@ def _loss(
     return loss, outputs
 
 
-def _update(
-    config: Config, targets: Targets, adam: FlatAdam, state: Progress, loss: Tensor, leaves: Sequence[Tensor]
-) -> None:
+def _update(config: Config, adam: FlatAdam, state: Progress, loss: Tensor, leaves: Sequence[Tensor]) -> None:
     gradient, *of_readout = torch.autograd.grad(loss, leaves)
-    if config.silent != "train":
-        gradient = gradient * adam.share_of(targets.learning)
     adam.update(gradient, rate(config, state), config.clip)
     if of_readout:
         adam.update_readout(of_readout[0])
