@@ -71,11 +71,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, Ma
     if not sys.stderr.isatty():
         yield lambda done, facts: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[facts]}"), console=Console(stderr=True), transient=True) as bar:
+    with _bars() as bar:
         task = bar.add_task(title, total=total, facts="")
 
         def update(done: int, facts: Mapping[str, Any]) -> None:
@@ -95,11 +91,7 @@ def progress_of_many(
     if not sys.stderr.isatty():
         yield lambda name, facts, ended: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[facts]}"), console=Console(stderr=True), transient=True) as bar:
+    with _bars() as bar:
         whole = bar.add_task(title, total=len(names), facts="")
         tasks: dict[str, Any] = {}
 
@@ -113,6 +105,15 @@ def progress_of_many(
                 bar.update(tasks[name], completed=facts.get("step"), total=facts.get("steps"), facts=_numbers(facts))
 
         yield update
+
+
+def _bars() -> Any:
+    """Bars on stderr that go when they are done; a task has the field `facts`, text after its bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("{task.fields[facts]}"), console=Console(stderr=True), transient=True)
 
 
 def _numbers(facts: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from interpbench.case import Case
@@ -33,21 +33,22 @@ def case_facts(case: Case) -> dict[str, Any]:
     }
 
 
-def model_facts(case: Case, model: str) -> dict[str, Any]:
-    """A bundled model as plain data: what its card says of certificate and making; None for what it does not."""
-    card = bundled_card(case, model) or {}
+def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The headline of a card: what its certificate and its making come to; None for what it does not say."""
     told, trainer = card.get("certificate") or {}, card.get("trainer") or {}
     worst = (told.get("worst_edge") or {}).get("edges") or {}
+    certificate = ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")
     return {
-        "case": case.name,
-        "model": model,
-        **{
-            key: told.get(key) for key in ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")
-        },
+        **{key: told.get(key) for key in certificate},
         "worst_edge": worst.get("accuracy"),
         "steps": trainer.get("steps"),
         "seconds": trainer.get("seconds"),
     }
+
+
+def model_facts(case: Case, model: str) -> dict[str, Any]:
+    """A bundled model as plain data, with what its card says."""
+    return {"case": case.name, "model": model, **card_numbers(bundled_card(case, model) or {})}
 
 
 def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:

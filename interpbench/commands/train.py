@@ -13,6 +13,7 @@ from typing import Any
 from interpbench import plugins
 from interpbench.case import Case
 from interpbench.commands.choose import cases, is_one
+from interpbench.commands.inventory import card_numbers
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.jobs import run_jobs
 from interpbench.options import arguments
@@ -88,18 +89,12 @@ def _train_many(asked: list[Asked], jobs: int, as_json: bool) -> int:
     if as_json:
         print_json([cards.get(each.case) or {"case": each.case, "error": errors.get(each.case)} for each in fresh])
         return 1 if errors else 0
-    columns = ("case", "certified", "at edges", "accuracy>", "IIA>", "silent>", "edges>", "one edge>", "steps>", "s>")
-    print_table("trained", columns, [_row(case, card) for case, card in cards.items()])
+    rows = [{"case": case, **card_numbers(card)} for case, card in cards.items()]
+    print_table("trained", list(rows[0]) if rows else ["case"], [list(row.values()) for row in rows])
     if skipped:
         print_lines([f"there already: {', '.join(skipped)}"])
     print_lines([f"case {case} failed: {error}" for case, error in errors.items()], to="stderr")
     return 1 if errors else 0
-
-
-def _row(case: str, card: Mapping[str, Any]) -> list[Any]:
-    told, trainer = card["certificate"], card["trainer"]
-    measured = [told[key] for key in ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")]
-    return [case, *measured, told["worst_edge"]["edges"]["accuracy"], trainer.get("steps"), trainer.get("seconds")]
 
 
 def _print_one(asked: Asked, card: dict[str, Any], as_json: bool) -> None:
