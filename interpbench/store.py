@@ -41,16 +41,20 @@ class Asked(TypedDict):
     samples: int
     seed: int
     unique: bool
+    protocol: str
 
 
 class Record(Asked):
-    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen one (`to_json`), or None."""
+    """The content of run.json: `metrics` of `evaluate.judge` and the protocol, the chosen circuit (`to_json`) or None,
+    and the true one.
+    """
 
     digest: str
     certified: bool | None
     certified_edges: bool | None
     metrics: dict[str, dict[str, Any]]
     circuit: dict[str, Any] | None
+    truth: dict[str, Any]
     notes: dict[str, Any]
     seconds: float
     versions: dict[str, str]
@@ -72,14 +76,31 @@ def run_folder(root: str | Path, asked: Asked) -> Path:
 
 def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     """A complete run, or None. Raises InterpbenchError if its files are damaged."""
+    record = read_record(folder)
+    if record is None:
+        return None
+    try:
+        return record, from_circuit_file(json.loads((folder / SCORES).read_text()))
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from None
+
+
+def read_record(folder: Path) -> Record | None:
+    """The run.json of a complete run, or None. Raises InterpbenchError if it is damaged or of another version."""
     if not (folder / RUN).exists():
         return None
     try:
         record = json.loads((folder / RUN).read_text())
-        scores = from_circuit_file(json.loads((folder / SCORES).read_text()))
     except (OSError, ValueError) as error:
-        raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
-    return record, scores
+        raise _damaged(folder, error) from None
+    lacks = sorted(Record.__annotations__.keys() - record.keys()) if isinstance(record, dict) else ["everything"]
+    if lacks:
+        raise _damaged(folder, f"it lacks {', '.join(lacks)}")
+    return record
+
+
+def _damaged(folder: Path, reason: object) -> InterpbenchError:
+    return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
 
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:

@@ -24,7 +24,7 @@ class Config:
     )
     ig_steps: int = _option(5, "Points on that path.")
     at: Literal["clean", "corrupt"] = _option("clean", "Where to take the gradient without a path.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
     sign: Literal["signed", "absolute"] = _option("absolute", "Rank by the derivative or by its size.")
@@ -46,6 +46,7 @@ class Eap:
     name = "eap"
     version = "0.1.0"
     Config = Config
+    presets = {"paper": {"loss": "label", "sign": "signed", "ig_steps": 10}}
 
     def discover(self, problem: Problem, config: Config) -> Discovery:
         """Score every edge by the derivative of the loss by its mask."""
