@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from interpbench.atomic import write_text
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit, EdgeScores
@@ -108,26 +108,16 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
-    _write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
-    _write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
+    write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def write_error(folder: Path, error: Exception) -> Path:
     """Keep the traceback of a failed run in its folder; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
-    _write_text(folder / ERROR, "".join(traceback.format_exception(error)))
+    write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR
-
-
-def _write_text(path: Path, text: str) -> None:
-    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def plain(value: Any) -> Any:

@@ -108,7 +108,9 @@ def method_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
         configs.setdefault(record["technique"], []).append(record["config"])
     options = {
         technique: [
-            key for key in dict.fromkeys(k for c in seen for k in c) if len({str(config.get(key)) for config in seen}) > 1
+            key
+            for key in dict.fromkeys(k for c in seen for k in c)
+            if len({str(config.get(key)) for config in seen}) > 1
         ]
         for technique, seen in configs.items()
     }
