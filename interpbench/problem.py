@@ -117,6 +117,8 @@ class Problem:
 
     def check_loss(self, kind: str) -> Loss:
         """The same loss. Raises UsageError if it does not exist or does not fit the kind of output."""
+        if kind == "label" and self.labels is None:
+            raise UsageError("loss 'label' compares with the program's answers, which --protocol paper gives")
         if kind not in self.losses_offered:
             raise UsageError(
                 f"loss '{kind}' is not offered for {self.output} outputs; offered: {', '.join(self.losses_offered)}"
@@ -148,14 +150,13 @@ class Problem:
     def loss_at_scored(self, logits: Float[Tensor, "*circuit scored out"], kind: Loss) -> Float[Tensor, "*circuit"]:
         """As `loss`, for logits already taken at the scored positions (by row, then position)."""
         full, corrupted = self._answers
-        if self.check_loss(kind) == "label" and self.labels is not None:
-            full, kind = self._at_scored(self.labels), "ce" if self.output == "categorical" else "mae"
-        match kind:
+        told = self._at_scored(self.labels) if kind == "label" and self.labels is not None else full
+        match self.check_loss(kind):
             case "kl":
                 log_p = full.log_softmax(-1)
                 each = (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1)
-            case "ce":
-                each = logits.logsumexp(-1) - logits.gather(-1, _picked(full, logits)).squeeze(-1)
+            case "ce" | "label" if self.output == "categorical":
+                each = logits.logsumexp(-1) - logits.gather(-1, _picked(told, logits)).squeeze(-1)
             case "logit-diff":
                 right, wrong = (logits.gather(-1, _picked(x, logits)).squeeze(-1) for x in (full, corrupted))
                 each = wrong - right
@@ -163,8 +164,8 @@ class Problem:
                 each = ((logits - full) * (corrupted - full)).squeeze(-1)
             case "mse":
                 each = (logits - full).square().mean(-1)
-            case "mae":
-                each = (logits - full).abs().mean(-1)
+            case _:
+                each = (logits - told).abs().mean(-1)
         return each.mean(-1)
 
     @torch.no_grad()

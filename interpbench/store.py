@@ -90,7 +90,7 @@ def read_record(folder: Path) -> Record | None:
     if not (folder / RUN).exists():
         return None
     try:
-        record = json.loads((folder / RUN).read_text())
+        record: Any = json.loads((folder / RUN).read_text())
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from None
     lacks = sorted(Record.__annotations__.keys() - record.keys()) if isinstance(record, dict) else ["everything"]

@@ -13,6 +13,7 @@ from interpbench.catalogue import facts_of, twins
 from interpbench.commands.inventory import case_facts
 from interpbench.errors import MissingExtra, UsageError
 from interpbench.graph import Circuit, Graph
+from interpbench.plot import circuit_svg
 from interpbench.plugins import load_case
 from interpbench.subjects import COMPILED, bundled_card, bundled_parts, load_subject, models
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table

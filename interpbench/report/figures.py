@@ -22,7 +22,13 @@ Curve = tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]
 AT = np.linspace(0, 1, 201)
 """Where curves of several cases are averaged."""
 
-STYLE = {"svg.hashsalt": "interpbench", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+STYLE: Any = {
+    "svg.hashsalt": "interpbench",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
 
 
 def curves(run: Run) -> tuple[Curve, Curve] | None:

@@ -106,20 +106,19 @@ def method_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     configs: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         configs.setdefault(record["technique"], []).append(record["config"])
-    options = {
-        technique: [
-            key
-            for key in dict.fromkeys(k for c in seen for k in c)
-            if len({str(config.get(key)) for config in seen}) > 1
-        ]
-        for technique, seen in configs.items()
-    }
+    options = {technique: _differing(seen) for technique, seen in configs.items()}
     names = []
     for record in records:
         told = [f"{key.rstrip('_')}={_short(record['config'].get(key))}" for key in options[record["technique"]]]
         settings = ", ".join(_short(record[name]) for name in differing)
         names.append(" ".join([record["technique"], *told, *([f"[{settings}]"] if settings else [])]))
     return names
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Options that do not have the same value in all configurations."""
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [name for name in names if len({str(config.get(name)) for config in configs}) > 1]
 
 
 def case_order(name: str) -> tuple[int, int, str]:

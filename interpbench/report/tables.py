@@ -15,7 +15,7 @@ from interpbench.report.runs import METRICS, Run, case_order
 
 @dataclass(frozen=True)
 class Pair:
-    """One method against another over `n` cases: mean difference, p (Wilcoxon, two-sided), A12 (chance to be better)."""
+    """One method against another over `n` cases: mean difference, two-sided p (Wilcoxon), A12 (chance of more)."""
 
     first: str
     second: str
