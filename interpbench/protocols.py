@@ -20,7 +20,27 @@ if TYPE_CHECKING:
 Protocol = Literal["default", "paper", "mib"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
-PAPER_GRID = (0, 1e-5, 1e-4, 1e-3, 1e-2, 0.025, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 10, 20, 50, 70, 100, 200, 1000)
+PAPER_GRID = (
+    0.0,
+    1e-5,
+    1e-4,
+    1e-3,
+    1e-2,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    0.8,
+    1.0,
+    10.0,
+    20.0,
+    50.0,
+    70.0,
+    100.0,
+    200.0,
+    1000.0,
+)
 """Thresholds of ACDC and EAP, and weights of SP's regulariser, in the published results."""
 
 

@@ -90,10 +90,10 @@ def read_record(folder: Path) -> Record | None:
     if not (folder / RUN).exists():
         return None
     try:
-        record: Any = json.loads((folder / RUN).read_text())
-    except (OSError, ValueError) as error:
+        record: Record = json.loads((folder / RUN).read_text())
+        lacks = sorted(Record.__annotations__.keys() - record.keys())
+    except (OSError, ValueError, AttributeError) as error:
         raise _damaged(folder, error) from None
-    lacks = sorted(Record.__annotations__.keys() - record.keys()) if isinstance(record, dict) else ["everything"]
     if lacks:
         raise _damaged(folder, f"it lacks {', '.join(lacks)}")
     return record

@@ -1,4 +1,4 @@
-"""`bench`: a matrix of runs over processes. What is done already is not done again; a failure does not stop the rest."""
+"""`bench`: a matrix of runs over processes. What is complete is not done again; a failure does not stop the rest."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From run folders to tables, pictures and a page: `runs` reads, `tables` compares, `formats`, `figures` and `page` show."""
+"""From run folders to a report: `runs` reads, `tables` compares, `formats`, `figures` and `page` show."""

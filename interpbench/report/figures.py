@@ -26,8 +26,6 @@ STYLE: Any = {
     "svg.hashsalt": "interpbench",
     "svg.fonttype": "none",
     "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
 }
 
 
@@ -81,6 +79,7 @@ def box_picture(told: Comparison) -> str:
         spread = np.linspace(-0.16, 0.16, len(own)) if len(own) > 1 else np.zeros(len(own))
         axis.plot(place + spread, own, "o", color=f"C{place - 1}", alpha=0.55, markersize=3.5)
     axis.set_xticks(range(1, len(told.methods) + 1), [method.replace(" ", "\n") for method in told.methods])
+    axis.grid(axis="y", alpha=0.3)
     axis.set_title(f"{told.metric} over {len(told.common)} cases")
     return _svg(figure)
 
@@ -90,6 +89,7 @@ def _mean(numbers: Mapping[str, Mapping[str, Any]], case: str, method: str) -> f
 
 
 def _finish(axis: Axes, x: str, y: str, title: str) -> None:
+    axis.grid(alpha=0.3)
     axis.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=8)

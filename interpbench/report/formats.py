@@ -62,8 +62,8 @@ def _pairs(told: Comparison) -> Table:
 
 
 def _others(told: Comparison) -> Table:
-    rows = [(method, *(told.others[name][method] for name in told.others)) for method in told.methods]
-    return Table("means of other metrics", ("method", *(f"{name}>" for name in told.others)), tuple(rows))
+    rows = [(name, *(means[method] for method in told.methods)) for name, means in told.others.items()]
+    return Table("means of other metrics over these cases", ("metric", *_heads(told.methods)), tuple(rows))
 
 
 def _per_case(
@@ -72,7 +72,12 @@ def _per_case(
     if all(value is None for own in numbers.values() for value in own.values()):
         return None
     rows = [(case, *(shown(own.get(method)) for method in told.methods)) for case, own in numbers.items()]
-    return Table(title, ("case", *(f"{method}>" for method in told.methods)), tuple(rows))
+    return Table(title, ("case", *_heads(told.methods)), tuple(rows))
+
+
+def _heads(methods: Sequence[str]) -> tuple[str, ...]:
+    """Methods as names of columns of numbers."""
+    return tuple(f"{method}>" for method in methods)
 
 
 def _failures(failures: Sequence[Failure]) -> Table | None:

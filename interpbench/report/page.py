@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from interpbench.compare import mean_interval
 from interpbench.graph import Circuit
 from interpbench.plot import circuit_svg
 from interpbench.report.figures import box_picture, curve_pictures
@@ -63,25 +64,29 @@ def _table(table: Table) -> str:
 
 
 def _case(case: str, runs: Sequence[Run]) -> str:
-    """A case's part: what was measured by every method, its curves, and the circuit that each chose."""
+    """A case's part: means over seeds for every method, its curves, and the circuit that each chose at the first."""
     methods = tuple(dict.fromkeys(run.method for run in runs))
     firsts = [next(run for run in runs if run.method == method) for method in methods]
     certified = firsts[0].record["certified"]
-    metrics = [metric for metric in METRICS if any(run.number(metric) is not None for run in runs)]
-    columns = ("method", "seed>", *(f"{metric}>" for metric in metrics), "seconds>")
-    rows = tuple(
-        (run.method, run.record["seed"], *(run.number(metric) for metric in metrics), run.record["seconds"])
-        for run in runs
-    )
+    seeds = {method: [run for run in runs if run.method == method] for method in methods}
+    rows = [
+        (metric, *(mean_interval([run.number(metric) for run in seeds[method]])["mean"] for method in methods))
+        for metric in METRICS
+        if any(run.number(metric) is not None for run in runs)
+    ]
+    rows.append(("seconds", *(mean_interval([run.record["seconds"] for run in seeds[m]])["mean"] for m in methods)))
     status = {True: "certified", False: "not certified", None: "no certificate"}[certified]
     title = f"case {case}: {firsts[0].record['model']} model, weights {firsts[0].record['weights_hash']}, {status}"
-    parts = [_table(Table(title, columns, rows)), _figure(curve_pictures(runs, methods), "")]
+    columns = ("metric", *(f"{method}>" for method in methods))
+    parts = [_table(Table(title, columns, tuple(rows))), _figure(curve_pictures(runs, methods), "")]
+    circuits = []
     for run in firsts:
         truth = Circuit.from_json(run.record["truth"])
         found = None if run.record["circuit"] is None else Circuit.from_json(run.record["circuit"])
         name = f"case {case}, {run.method}, seed {run.record['seed']}"
         title = f"{name}: true circuit" if found is None else f"{name}: what it chose"
-        parts.append(_figure(circuit_svg(truth, title, found), ""))
+        circuits.append(_figure(circuit_svg(truth, title, found), ""))
+    parts.append(f'<div class="row">{"".join(circuits)}</div>')
     return f'<details id="{_anchor(case)}"><summary>case {escape(case)}</summary>{"".join(parts)}</details>'
 
 

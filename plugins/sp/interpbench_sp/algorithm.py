@@ -55,11 +55,11 @@ def discover(problem: Problem, config: Config) -> Discovery:
         "chosen_lambda": config.lambda_[chosen],
     }
     circuits = {
-        weight: Circuit(graph, frozenset(e for e, c in zip(graph.edges, gone, strict=True) if not c))
+        float(weight): Circuit(graph, frozenset(e for e, c in zip(graph.edges, gone, strict=True) if not c))
         for weight, gone in zip(config.lambda_, cut.tolist(), strict=True)
     }
     scores = EdgeScores(graph, lowest.mean(0).double().cpu().numpy())
-    return Discovery(scores, circuits[config.lambda_[chosen]], notes, circuits)
+    return Discovery(scores, circuits[float(config.lambda_[chosen])], notes, circuits)
 
 
 def edge_units(graph: Graph) -> Int[Tensor, "edge 1"]:
