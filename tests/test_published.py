@@ -12,10 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from interpbench_acdc import Acdc
-from interpbench_eap import Config, Eap
-from interpbench_eap.algorithm import attribute, published_factor
-from interpbench_sp import Sp
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -23,6 +19,10 @@ from interpbench.problem import Problem, make_problem
 from interpbench.protocols import preset
 from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer
+from interpbench_acdc import Acdc
+from interpbench_eap import Config, Eap
+from interpbench_eap.algorithm import attribute, published_factor
+from interpbench_sp import Sp
 
 DATA = Path(__file__).parent / "data" / "discovery"
 PUBLISHED: dict[str, Any] = json.loads((DATA / "published.json").read_text())
