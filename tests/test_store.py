@@ -77,7 +77,7 @@ def test_scores_alone_are_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             store.write(folder, ASKED | TOLD, some_scores(), None, 64)
         assert store.read(folder) is None
     monkeypatch.undo()
-    store.write(folder, ASKED, some_scores(), None, 64)
+    store.write(folder, ASKED | TOLD, some_scores(), None, 64)
     assert store.read(folder) is not None
 
 
