@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -54,10 +54,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs that were asked for, and the cases that have no such model: `missing[model]` names them."""
+    """The runs that were asked for, and the cases left out: for want of a model, or of a certificate; by model."""
 
     jobs: tuple[Job, ...]
     missing: Mapping[str, tuple[str, ...]]
+    uncertified: Mapping[str, tuple[str, ...]]
 
     @property
     def to_do(self) -> list[Job]:
@@ -65,32 +66,42 @@ class Plan:
         return sorted((job for job in self.jobs if not job.is_done), key=lambda job: -job.work)
 
 
-def make_plan(
-    techniques: Sequence[str],
-    cases: Sequence[Case],
-    models: Sequence[str],
-    grid: Sequence[str],
-    data: Data,
-    resamples: int,
-    out: Path,
-) -> Plan:
-    """Every technique, at every setting of the grid, on every model of every case, at `resamples` seeds from data's.
+@dataclass(frozen=True)
+class Matrix:
+    """What to go through beside the cases: techniques with a grid of settings, models, `resamples` seeds from data's.
 
-    A grid is given as texts `technique.option=value,value`. Raises UsageError for what does not exist, and if no case
-    has such a model.
+    A grid is given as texts `technique.option=value,value`. With `certified`, subjects without a certificate are left
+    out.
     """
+
+    techniques: Sequence[str]
+    models: Sequence[str] = ("siit",)
+    grid: Sequence[str] = ()
+    data: Data = field(default_factory=Data)
+    resamples: int = 1
+    out: Path = Path("runs")
+    certified: bool = False
+
+
+def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
+    """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has the models."""
     registry = plugins.load()
-    methods = [registry.technique(name) for name in techniques]
-    configs = _configs(methods, grid, data)
-    subjects, missing = _subjects(cases, models)
+    methods = [registry.technique(name) for name in matrix.techniques]
+    configs = _configs(methods, matrix.grid, matrix.data)
+    subjects, missing = _subjects(cases, matrix.models)
+    uncertified: dict[str, tuple[str, ...]] = {}
+    for subject in subjects if matrix.certified else ():
+        if not (subject.card.get("certificate") or {}).get("certified"):
+            uncertified[subject.kind] = (*uncertified.get(subject.kind, ()), subject.case.name)
+    subjects = [each for each in subjects if each.case.name not in uncertified.get(each.kind, ())]
     jobs = {}
     for subject, method in itertools.product(subjects, methods):
-        for config, shift in itertools.product(configs[method.name], range(resamples)):
-            here = replace(data, seed=data.seed + shift)
-            folder = store.run_folder(out, runner.asked_of(method, config, subject, here))
-            model = subject.kind
-            jobs[folder] = Job(method.name, config, subject.case.name, model, here, out, folder, _work(subject, here))
-    return Plan(tuple(jobs.values()), missing)
+        for config, shift in itertools.product(configs[method.name], range(matrix.resamples)):
+            data = replace(matrix.data, seed=matrix.data.seed + shift)
+            folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, data))
+            place = (subject.case.name, subject.kind, data, matrix.out, folder)
+            jobs[folder] = Job(method.name, config, *place, _work(subject, data))
+    return Plan(tuple(jobs.values()), missing, uncertified)
 
 
 def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[str, list[Any]]:

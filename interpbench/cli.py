@@ -187,17 +187,20 @@ def bench(
     protocol: Protocol = "default",
     jobs: Annotated[int, typer.Option(min=1, help="Processes at a time.")] = os.cpu_count() or 1,
     out: Runs = Path("runs"),
+    certified: Annotated[bool, typer.Option("--certified", help="Leave out subjects without a certificate.")] = False,
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run techniques on many cases, over processes, and compare them. What is done already is not done again."""
+    from interpbench.bench import Matrix
     from interpbench.commands import bench
+    from interpbench.runner import Data
 
-    data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique, "protocol": protocol}
-    settings = [*(grid or []), *(more or [])]
-    status = bench.run(case, suite, techniques, models, settings, data, resamples, jobs, out, force, dry_run, as_json)
-    raise typer.Exit(status)
+    methods, kinds = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (techniques, models))
+    data = Data(samples, seed, ablation, unique, protocol)
+    matrix = Matrix(methods, kinds, (*(grid or ()), *(more or ())), data, resamples, out, certified)
+    raise typer.Exit(bench.run(case, suite, matrix, jobs, force, dry_run, as_json))
 
 
 @app.command()

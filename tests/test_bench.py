@@ -20,7 +20,7 @@ QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20"
 
 def plan(out: Path, *grid: str, techniques: tuple[str, ...] = ("eap",), resamples: int = 1, models=("siit",)):
     cases = [plugins.load_case(name) for name in ("3", "4")]
-    return bench.make_plan(techniques, cases, models, grid, Data(samples=20), resamples, out)
+    return bench.make_plan(bench.Matrix(techniques, models, grid, Data(samples=20), resamples, out), cases)
 
 
 def test_a_plan_is_the_product(tmp_path: Path) -> None:
@@ -63,7 +63,14 @@ def test_cases_without_the_model_are_left_out_and_told(tmp_path: Path, cli: Call
     ended = cli("bench", "--case", "3,ioi", "--models", "tracr", "--techniques", "eap", "--dry-run", "--out", tmp_path)
     assert ended.status == 0 and "no tracr model, left out: ioi" in ended.out
     with pytest.raises(UsageError, match="case ioi"):
-        bench.make_plan(["eap"], [plugins.load_case("ioi")], ["tracr"], [], Data(), 1, tmp_path)
+        bench.make_plan(bench.Matrix(["eap"], ["tracr"]), [plugins.load_case("ioi")])
+
+
+def test_subjects_without_a_certificate_are_left_out_on_request(tmp_path: Path, cli: Callable) -> None:
+    words = ("bench", "--case", "3,ioi", "--techniques", "eap", "--dry-run", "--out", tmp_path, "--json")
+    told = json.loads(cli(*words, "--certified").out)
+    assert told["uncertified"] == {"siit": ["ioi"]} and len(told["runs"]) == 1
+    assert len(json.loads(cli(*words).out)["runs"]) == 2
 
 
 def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> None:

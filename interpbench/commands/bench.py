@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from interpbench import bench
-from interpbench.bench import Job, Plan
+from interpbench.bench import Job, Matrix, Plan
 from interpbench.commands.choose import cases
 from interpbench.errors import UsageError
 from interpbench.report import formats
 from interpbench.report.runs import Failure, read_folders
 from interpbench.report.tables import compare
-from interpbench.runner import Data
 from interpbench.tables import live_table, print_json, print_lines, print_table
 
 
-def run(
-    names: str,
-    suite: str,
-    techniques: str,
-    models: str,
-    grid: Sequence[str],
-    data: Mapping[str, Any],
-    resamples: int,
-    jobs: int,
-    out: Path,
-    force: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def run(names: str, suite: str, matrix: Matrix, jobs: int, force: bool, dry_run: bool, as_json: bool) -> int:
     """Plan, run, compare, print; the status is 1 if a run failed."""
-    methods, kinds = ([word.strip() for word in text.split(",") if word.strip()] for text in (techniques, models))
-    if not methods or not kinds:
+    if not matrix.techniques or not matrix.models:
         raise UsageError("name --techniques and --models, with commas between")
-    plan = bench.make_plan(methods, cases(names, suite), kinds, grid, Data(**data), resamples, out)
+    plan = bench.make_plan(matrix, cases(names, suite))
     to_do = sorted(plan.jobs, key=lambda job: -job.work) if force else plan.to_do
     lines = _announce(plan, to_do, jobs)
     if dry_run:
@@ -44,14 +28,14 @@ def run(
     print_lines(lines, to="stderr")
     failures = _run(plan, to_do, jobs)
     runs = read_folders(job.folder for job in plan.jobs)
-    told = compare(runs, METRIC[data["protocol"]])
+    told = compare(runs, METRIC[matrix.data.protocol])
     if as_json:
-        content = {**told.to_json(), "failures": [vars(each) for each in failures], "missing": dict(plan.missing)}
+        content = {**told.to_json(), "failures": [vars(each) for each in failures], **_left_out(plan)}
         print_json({key: value for key, value in content.items() if key != "seconds"})
     else:
         for table in formats.tables(told, failures, timed=False):
             print_table(table.title, table.columns, table.rows)
-        print_lines([f"`interpbench report {out}` says more, and draws"])
+        print_lines([f"`interpbench report {matrix.out}` says more, and draws"])
     return 1 if failures else 0
 
 
@@ -66,6 +50,7 @@ def _announce(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[str]:
         f"settings; {len(plan.jobs) - len(to_do)} are there already"
     ]
     lines += [f"no {model} model, left out: {', '.join(names)}" for model, names in plan.missing.items()]
+    lines += [f"not certified, left out: {', '.join(names)} ({model})" for model, names in plan.uncertified.items()]
     if not to_do:
         return lines
     remaining = set(to_do)
@@ -77,11 +62,15 @@ def _announce(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[str]:
     return lines
 
 
+def _left_out(plan: Plan) -> dict[str, Any]:
+    return {"missing": dict(plan.missing), "uncertified": dict(plan.uncertified)}
+
+
 def _print_plan(plan: Plan, to_do: Sequence[Job], lines: Sequence[str], as_json: bool) -> None:
     remaining = set(to_do)
     rows = [(job.name, "to do" if job in remaining else "done") for job in plan.jobs]
     if as_json:
-        print_json({"runs": [{"run": name, "state": state} for name, state in rows], "missing": dict(plan.missing)})
+        print_json({"runs": [{"run": name, "state": state} for name, state in rows], **_left_out(plan)})
         return
     print_lines(lines)
     print_table("plan", ("run", "state"), rows)
