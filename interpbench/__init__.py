@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from interpbench.plugins import load_case
     from interpbench.problem import Discovery, Problem, Technique
     from interpbench.runner import Result, run
-    from interpbench.subjects import Subject, load_subject, save_subject
+    from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
     from interpbench.trainers import Trained, Trainer
     from interpbench.transformer import Config, Transformer
 
@@ -31,7 +31,7 @@ _HOME = {
     "plugins": ("load_case",),
     "problem": ("Discovery", "Problem", "Technique"),
     "runner": ("Result", "run"),
-    "subjects": ("Subject", "load_subject", "save_subject"),
+    "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
     "trainers": ("Trained", "Trainer"),
     "transformer": ("Config", "Transformer"),
 }
@@ -55,6 +55,7 @@ __all__ = [
     "Transformer",
     "UsageError",
     "__version__",
+    "from_transformer_lens",
     "hookimpl",
     "judge",
     "load_case",
