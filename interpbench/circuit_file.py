@@ -1,17 +1,21 @@
-"""Edge scores in the JSON of MIB and EAP-IG, which their tools read.
+"""Edge scores and circuits in files: the JSON and .pt of MIB and EAP-IG, and our own.
 
 They have one `input` node where we keep `embed` and `pos` apart: the merged edge has the larger score and is in the
-graph if either is. Our own two edges stand beside, under a key that their tools ignore, so that reading gives back
-what was written. JSON has no infinity: it becomes the largest float, and the other way round.
+graph if either is; read again, both get what it has. In our JSON our own two edges stand beside, under a key that
+their tools ignore, so that reading gives back what was written. JSON has no infinity: it becomes the largest float,
+and the other way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from interpbench.errors import unknown
 from interpbench.graph import Circuit, EdgeScores, Graph
 
 APART = "interpbench_inputs"
@@ -26,13 +30,12 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
     edges: dict[str, dict[str, Any]] = {}
     apart: dict[str, dict[str, Any]] = {}
     for name, score, in_graph in zip(graph.edges, values, inside, strict=True):
-        writer, reader = name.split("->")
         entry = {"score": score, "in_graph": in_graph}
-        if writer not in ("embed", "pos"):
+        if (theirs := _their_name(name)) == name:
             edges[name] = entry
             continue
         apart[name] = entry
-        merged = edges.setdefault(f"input->{reader}", dict(entry))
+        merged = edges.setdefault(theirs, dict(entry))
         merged["score"], merged["in_graph"] = max(merged["score"], score), merged["in_graph"] or in_graph
     kept = {end.split("<")[0] for name, entry in edges.items() if entry["in_graph"] for end in name.split("->")}
     return {
@@ -43,21 +46,36 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
     }
 
 
-def from_circuit_file(data: Any) -> EdgeScores:
-    """Scores from the content of a circuit file, ours or theirs (`embed` and `pos` then both have `input`'s score).
+def read_circuit_file(path: Path, graph: Graph) -> tuple[EdgeScores, Circuit | None]:
+    """Scores and chosen circuit, if there is one, from a file over the edges of `graph`: see `from_circuit_file`.
 
-    Raises ValueError for anything of another form.
+    `.pt` and `.pth` are PyTorch's format, read without running code; anything else is JSON. Raises ValueError for a
+    file of another form or graph, OSError for one that cannot be read.
     """
+    return from_circuit_file(_load_pt(path) if path.suffix in (".pt", ".pth") else _load_json(path), graph)
+
+
+def _load_json(path: Path) -> Any:
     try:
-        graph = Graph(int(data["cfg"]["n_layers"]), int(data["cfg"]["n_heads"]))
-        entries = {**data["edges"], **data.get(APART, {})}
-        values = [_entry(entries, name)["score"] for name in graph.edges]
-    except (AttributeError, KeyError, TypeError) as error:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _load_pt(path: Path) -> Any:
+    """The content of a .pt file as that of the JSON: every edge with its entry."""
+    import pickle
+
+    import torch
+
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"not a file that PyTorch can read safely: {str(error).splitlines()[0]}") from None
+    try:
+        readers = {name: i for i, name in enumerate(data["dst_nodes"])}
+        writers = {name: i for i, name in enumerate(data["src_nodes"])}
+        columns = {key: data[name] for key, name in (("score", "edges_scores"), ("in_graph", "edges_in_graph"))}
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not a circuit file: {error!r}") from None
-    numbers = np.array(values, dtype=np.float64)
-    return EdgeScores(graph, np.where(np.abs(numbers) == _LARGEST, np.copysign(np.inf, numbers), numbers))
-
-
-def _entry(entries: Mapping[str, Any], name: str) -> Any:
-    """The entry of an edge, or of the edge from `input` that it merges into."""
-    return entries[name] if name in entries else entries["input->" + name.split("->")[1]]
+    ...
