@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interpbench.plugins import load_case
     from interpbench.problem import Discovery, Problem, Technique
     from interpbench.runner import Result, run
+    from interpbench.scoring import score
     from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
     from interpbench.trainers import Trained, Trainer
     from interpbench.transformer import Config, Transformer
@@ -31,6 +32,7 @@ _HOME = {
     "plugins": ("load_case",),
     "problem": ("Discovery", "Problem", "Technique"),
     "runner": ("Result", "run"),
+    "scoring": ("score",),
     "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
     "trainers": ("Trained", "Trainer"),
     "transformer": ("Config", "Transformer"),
@@ -62,6 +64,7 @@ __all__ = [
     "load_subject",
     "run",
     "save_subject",
+    "score",
 ]
 
 

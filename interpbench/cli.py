@@ -134,6 +134,20 @@ def verify(
     raise typer.Exit(certify.verify(case, suite, model, seed, as_json))
 
 
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Circuit file of MIB or EAP-IG (.json, .pt), or ours.")],
+    case: Annotated[str, typer.Option(metavar="CASE", help="The case that the circuit is of.")],
+    model: Model = "siit",
+    absolute: Annotated[bool, typer.Option("--absolute", help="Rank edges by the size of their scores.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a circuit or edge scores that any tool has found."""
+    from interpbench.commands import score
+
+    score.score(file, case, model, absolute, as_json)
+
+
 def _run(
     technique: str,
     config: Any,

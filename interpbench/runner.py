@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,26 +20,49 @@ from interpbench.errors import UsageError
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
 from interpbench.options import make_config
-from interpbench.problem import Ablation, make_problem
+from interpbench.problem import Ablation, Discovery, Technique, make_problem
 from interpbench.subjects import Subject, load_subject
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came out: metrics by granularity, a score for every edge, the circuit chosen, and all of run.json.
+    """What came out: metrics by granularity, a score for every edge, the circuit chosen, and the record of it all.
 
-    `folder` is where it is stored (None: nowhere), `seconds` in the record is the technique's own time.
+    Of a run the record is all of run.json, a `store.Record`, and `folder` is where it is stored (None: nowhere);
+    `seconds` in it is the technique's own time. Of a file that was judged it is a `store.Scored`.
     """
 
     metrics: dict[str, dict[str, Any]]
     scores: EdgeScores
     circuit: Circuit | None
-    record: store.Record
+    record: Mapping[str, Any]
     folder: Path | None = None
 
 
+def about(subject: Subject) -> store.About:
+    """What a result says of the model that it is about."""
+    return {
+        "case": subject.case.name,
+        "program_digest": subject.card["program_digest"],
+        "model": subject.kind,
+        "weights_hash": subject.weights_hash,
+    }
+
+
+def judged(found: Discovery, subject: Subject) -> store.Judged:
+    """What was found against the true circuit of the subject."""
+    certificate = subject.card.get("certificate") or {}
+    return {
+        **about(subject),
+        "certified": certificate.get("certified"),
+        "certified_edges": certificate.get("certified_edges"),
+        "metrics": judge(found, subject.circuit),
+        "circuit": None if found.circuit is None else found.circuit.to_json(),
+    }
+
+
 def run(
-    technique: str,
+    technique: str | Technique,
     case: str | Case | Subject,
     model: str | Path = "siit",
     *,
@@ -53,24 +77,22 @@ def run(
 ) -> Result:
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
-    `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are
-    the fields of the technique's `Config`, or `config` an instance of it. With `out`, the run is stored below that
-    folder, and a complete one that is there already is read instead, unless `force` does it again. Raises UsageError
+    The technique is a plugin's, by its name, or one that you hand over. `samples` pairs of clean and corrupted inputs
+    are drawn from `seed`, no clean one twice if `unique`; `options` are the fields of the technique's `Config`, or
+    `config` an instance of it. With `out`, the run is stored below that folder, and a complete one that is there
+    already (of the same technique's name and version) is read instead, unless `force` does it again. Raises UsageError
     for what does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique
     raises.
     """
-    method = plugins.load().technique(technique)
-    config = make_config(method.Config, options, technique) if config is None else config
+    method = plugins.load().technique(technique) if isinstance(technique, str) else plugins.checked(technique)
+    config = make_config(method.Config, options, method.name) if config is None else config
     if samples < 1 or seed < 0:
         raise UsageError(f"samples is {samples} and seed {seed}; expected at least 1 and at least 0")
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     asked: store.Asked = {
         "schema": store.SCHEMA,
-        "case": subject.case.name,
-        "program_digest": subject.card["program_digest"],
-        "model": subject.kind,
-        "weights_hash": subject.weights_hash,
-        "technique": technique,
+        **about(subject),
+        "technique": method.name,
         "technique_version": method.version,
         "config": dataclasses.asdict(config),
         "ablation": ablation,
@@ -100,7 +122,7 @@ def run(
     try:
         found = method.discover(problem, config)
         seconds = time.perf_counter() - began
-        metrics = judge(found, subject.circuit)
+        verdict = judged(found, subject)
     except UsageError:
         raise
     except Exception as error:
@@ -108,15 +130,11 @@ def run(
             error.add_note(f"(traceback in {store.write_error(folder, error)})")
         raise
 
-    certificate = subject.card.get("certificate") or {}
     record: store.Record = {
         **asked,
         "config": store.plain(asked["config"]),
         "digest": digest,
-        "certified": certificate.get("certified"),
-        "certified_edges": certificate.get("certified_edges"),
-        "metrics": metrics,
-        "circuit": None if found.circuit is None else found.circuit.to_json(),
+        **verdict,
         "notes": store.plain(found.notes),
         "seconds": round(seconds, 4),
         "versions": {"python": platform.python_version()}
@@ -124,4 +142,4 @@ def run(
     }
     if folder is not None:
         store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
-    return Result(metrics, found.scores, found.circuit, record, folder)
+    return Result(verdict["metrics"], found.scores, found.circuit, record, folder)

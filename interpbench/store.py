@@ -26,14 +26,19 @@ SCHEMA = 1
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
 
-class Asked(TypedDict):
-    """Everything that determines a result."""
+class About(TypedDict):
+    """The model that a result is about."""
 
-    schema: int
     case: str
     program_digest: str
     model: str
     weights_hash: str
+
+
+class Asked(About):
+    """Everything that determines a result."""
+
+    schema: int
     technique: str
     technique_version: str
     config: dict[str, Any]
@@ -43,14 +48,26 @@ class Asked(TypedDict):
     unique: bool
 
 
-class Record(Asked):
-    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen one (`to_json`), or None."""
+class Judged(About):
+    """A result against the truth: `metrics` of `evaluate.judge`, `circuit` the chosen one (`to_json`) or None."""
 
-    digest: str
     certified: bool | None
     certified_edges: bool | None
     metrics: dict[str, dict[str, Any]]
     circuit: dict[str, Any] | None
+
+
+class Scored(Judged):
+    """What `score` says of a file; `absolute`: edges were ranked by the size of their scores."""
+
+    file: str
+    absolute: bool
+
+
+class Record(Asked, Judged):
+    """The content of run.json."""
+
+    digest: str
     notes: dict[str, Any]
     seconds: float
     versions: dict[str, str]
@@ -76,7 +93,7 @@ def read(folder: Path) -> tuple[Record, EdgeScores] | None:
         return None
     try:
         record = json.loads((folder / RUN).read_text())
-        scores = from_circuit_file(json.loads((folder / SCORES).read_text()))
+        scores, _ = from_circuit_file(json.loads((folder / SCORES).read_text()))
     except (OSError, ValueError) as error:
         raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
     return record, scores

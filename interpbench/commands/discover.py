@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,18 +71,22 @@ def _attempt(technique: str, case: Case, subject: Subject | InterpbenchError, se
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:
-    columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
-    rows = [_row(each.case, each.result) for each in outcomes if each.result]
-    print_table(technique, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), rows)
+    print_results(technique, [each.result for each in outcomes if each.result])
     print_lines([f"case {each.case} failed: {one_line(each.error)}" for each in outcomes if each.error], to="stderr")
 
 
-def _row(case: str, result: Result) -> list[Any]:
+def print_results(title: str, results: Sequence[Result]) -> None:
+    """The table of results, of runs or of files, one a line."""
+    columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
+    print_table(title, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), list(map(_row, results)))
+
+
+def _row(result: Result) -> list[Any]:
     record, heads = result.record, result.metrics["heads"]
     chosen = heads["chosen"] or {}
     return [
-        *(case, record["model"], record["certified"]),
+        *(record["case"], record["model"], record["certified"]),
         *(result.metrics[granularity]["auroc"] for granularity in ("heads", "edges", "nodes")),
-        *(heads["average_precision"], chosen.get("size"), chosen.get("tpr"), chosen.get("fpr"), record["seconds"]),
+        *(heads["average_precision"], chosen.get("size"), chosen.get("tpr"), chosen.get("fpr"), record.get("seconds")),
         result.folder,
     ]
