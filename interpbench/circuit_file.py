@@ -41,8 +41,7 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
     nodes = {node: {"in_graph": node in kept} for node in ("input", *graph.nodes)}
     return {
         "cfg": {"n_layers": graph.n_layers, "n_heads": graph.n_heads, "parallel_attn_mlp": False, "d_model": d_model},
-        "nodes": {node: {"in_graph": node in kept} for node in ("input", *graph.nodes)}
-        | {"logits": {"in_graph": True}},
+        "nodes": nodes | {"logits": {"in_graph": True}},
         "edges": edges,
         APART: apart,
     }
@@ -72,13 +71,14 @@ def _load_json(path: Path) -> Any:
 
 
 def _load_pt(path: Path) -> Any:
-    import pickle
+    import warnings
 
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError):
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged pickle can fail in any way
         raise ValueError("not a file of plain data and tensors that PyTorch can read") from None
 
 
