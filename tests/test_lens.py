@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,6 +191,16 @@ def test_there_and_back_is_the_same_subject(subject: Subject, kind: str) -> None
     ours, theirs = (ib.run("eap", each, samples=50) for each in (subject, back))
     assert np.array_equal(ours.scores.values, theirs.scores.values) and ours.metrics == theirs.metrics
     assert theirs.record["model"] == "custom" and theirs.record["program_digest"] == ours.record["program_digest"]
+
+
+@pytest.mark.skipif(OLD, reason="the bridge came with TransformerLens 4")
+def test_the_lines_of_the_readme() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S) if "to_hooked" in block]
+    names: dict[str, Any] = {"ib": ib, "subject": ib.load_subject("3")}
+    exec(code, names)
+    assert names["again"].weights_hash == names["subject"].weights_hash
+    assert isinstance(names["bridge"], lens_.TransformerBridge)
 
 
 def test_the_circuit_is_the_cases_own_by_default() -> None:
