@@ -17,7 +17,17 @@ os.environ["INTERPBENCH_CACHE"] = tempfile.mkdtemp(prefix="interpbench-tests-")
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ("certificate", "circuit_file", "evaluate", "incremental", "lens", "problem", "trainers.rows", "transformer")
+CHECKED = (
+    "certificate",
+    "circuit_file",
+    "evaluate",
+    "faithfulness",
+    "incremental",
+    "lens",
+    "problem",
+    "trainers.rows",
+    "transformer",
+)
 install_import_hook([f"interpbench.{module}" for module in CHECKED], "beartype.beartype")
 
 

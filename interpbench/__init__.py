@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interpbench.hookspecs import hookimpl
     from interpbench.plugins import load_case
     from interpbench.problem import Discovery, Problem, Technique
+    from interpbench.protocols import PAPER_GRID
     from interpbench.runner import Result, run
     from interpbench.scoring import score
     from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
@@ -31,6 +32,7 @@ _HOME = {
     "hookspecs": ("hookimpl",),
     "plugins": ("load_case",),
     "problem": ("Discovery", "Problem", "Technique"),
+    "protocols": ("PAPER_GRID",),
     "runner": ("Result", "run"),
     "scoring": ("score",),
     "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
@@ -40,6 +42,7 @@ _HOME = {
 _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "PAPER_GRID",
     "Case",
     "Circuit",
     "Config",

@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from interpbench.atomic import write_text
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit, EdgeScores
@@ -46,15 +46,19 @@ class Asked(About):
     samples: int
     seed: int
     unique: bool
+    protocol: str
 
 
 class Judged(About):
-    """A result against the truth: `metrics` of `evaluate.judge`, `circuit` the chosen one (`to_json`) or None."""
+    """A result against the truth: `metrics` of `evaluate.judge` (and of a run's protocol), the chosen circuit
+    (`to_json`) or None, and the true one.
+    """
 
     certified: bool | None
     certified_edges: bool | None
     metrics: dict[str, dict[str, Any]]
     circuit: dict[str, Any] | None
+    truth: dict[str, Any]
 
 
 class Scored(Judged):
@@ -89,14 +93,31 @@ def run_folder(root: str | Path, asked: Asked) -> Path:
 
 def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     """A complete run, or None. Raises InterpbenchError if its files are damaged."""
+    record = read_record(folder)
+    if record is None:
+        return None
+    try:
+        return record, from_circuit_file(json.loads((folder / SCORES).read_text()))[0]
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from None
+
+
+def read_record(folder: Path) -> Record | None:
+    """The run.json of a complete run, or None. Raises InterpbenchError if it is damaged or of another version."""
     if not (folder / RUN).exists():
         return None
     try:
-        record = json.loads((folder / RUN).read_text())
-        scores, _ = from_circuit_file(json.loads((folder / SCORES).read_text()))
-    except (OSError, ValueError) as error:
-        raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
-    return record, scores
+        record: Record = json.loads((folder / RUN).read_text())
+        lacks = sorted(Record.__annotations__.keys() - record.keys())
+    except (OSError, ValueError, AttributeError) as error:
+        raise _damaged(folder, error) from None
+    if lacks:
+        raise _damaged(folder, f"it lacks {', '.join(lacks)}")
+    return record
+
+
+def _damaged(folder: Path, reason: object) -> InterpbenchError:
+    return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
 
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:
@@ -104,26 +125,16 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
-    _write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
-    _write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
+    write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def write_error(folder: Path, error: Exception) -> Path:
     """Keep the traceback of a failed run in its folder; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
-    _write_text(folder / ERROR, "".join(traceback.format_exception(error)))
+    write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR
-
-
-def _write_text(path: Path, text: str) -> None:
-    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def plain(value: Any) -> Any:

@@ -28,7 +28,10 @@ ASKED: Any = {
     "samples": 10,
     "seed": 0,
     "unique": False,
+    "protocol": "default",
 }
+TOLD: Any = dict.fromkeys(store.Record.__annotations__.keys() - ASKED.keys())
+"""What a run adds to what was asked."""
 
 
 def some_scores(graph: Graph = GRAPH) -> EdgeScores:
@@ -52,7 +55,7 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     assert folder == tmp_path / "3" / "siit" / "eap" / store.digest(ASKED) and not folder.parent.exists()
     assert store.read(folder) is None
     scores = some_scores()
-    store.write(folder, ASKED | {"metrics": {}}, scores, scores.top(5), 64)
+    store.write(folder, ASKED | TOLD, scores, scores.top(5), 64)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "scores.json"]
     record, read = store.read(folder) or pytest.fail("not complete")
     assert record["case"] == "3"
@@ -71,10 +74,10 @@ def test_scores_alone_are_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
-            store.write(folder, ASKED, some_scores(), None, 64)
+            store.write(folder, ASKED | TOLD, some_scores(), None, 64)
         assert store.read(folder) is None
     monkeypatch.undo()
-    store.write(folder, ASKED, some_scores(), None, 64)
+    store.write(folder, ASKED | TOLD, some_scores(), None, 64)
     assert store.read(folder) is not None
 
 

@@ -54,8 +54,12 @@ def discover(problem: Problem, config: Config) -> Discovery:
         "steps": [steps for _, steps in learnt],
         "chosen_lambda": config.lambda_[chosen],
     }
-    circuit = Circuit(graph, frozenset(e for e, c in zip(graph.edges, cut[chosen].tolist(), strict=True) if not c))
-    return Discovery(EdgeScores(graph, lowest.mean(0).double().cpu().numpy()), circuit, notes)
+    circuits = {
+        float(weight): Circuit(graph, frozenset(e for e, c in zip(graph.edges, gone, strict=True) if not c))
+        for weight, gone in zip(config.lambda_, cut.tolist(), strict=True)
+    }
+    scores = EdgeScores(graph, lowest.mean(0).double().cpu().numpy())
+    return Discovery(scores, circuits[float(config.lambda_[chosen])], notes, circuits)
 
 
 def edge_units(graph: Graph) -> Int[Tensor, "edge 1"]:
