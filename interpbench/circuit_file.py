@@ -54,7 +54,7 @@ def read_circuit_file(path: Path, graph: Graph) -> tuple[EdgeScores, Circuit | N
     or with one for all edges, is a circuit: its edges score 1, the others 0. Raises UsageError for a circuit in
     another graph, ValueError for a file of another form or with nothing to judge, OSError for one that is unreadable.
     """
-    data = _load_pt(path) if path.suffix in (".pt", ".pth") else _load_json(path)
+    data = _load_pt(path) if path.suffix.lower() in (".pt", ".pth") else _load_json(path)
     scores, circuit = from_circuit_file(data, graph)
     if (scores.values == scores.values[0]).all():
         if circuit is None:

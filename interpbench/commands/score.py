@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from interpbench.commands.discover import print_results
-from interpbench.process import tune_process
 from interpbench.scoring import score as score_one
 from interpbench.tables import print_json
 
 
 def score(file: Path, case: str, model: str, absolute: bool, as_json: bool) -> None:
     """Judge the file and print what `run` prints."""
-    tune_process()
     result = score_one(file, case, model, absolute=absolute)
     print_json(result.record) if as_json else print_results(file.name, [result])
