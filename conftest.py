@@ -23,6 +23,7 @@ CHECKED = (
     "evaluate",
     "faithfulness",
     "incremental",
+    "lens",
     "problem",
     "trainers.rows",
     "transformer",

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem, Technique
     from interpbench.protocols import PAPER_GRID
     from interpbench.runner import Result, run
-    from interpbench.subjects import Subject, load_subject, save_subject
+    from interpbench.scoring import score
+    from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
     from interpbench.trainers import Trained, Trainer
     from interpbench.transformer import Config, Transformer
 
@@ -33,7 +34,8 @@ _HOME = {
     "problem": ("Discovery", "Problem", "Technique"),
     "protocols": ("PAPER_GRID",),
     "runner": ("Result", "run"),
-    "subjects": ("Subject", "load_subject", "save_subject"),
+    "scoring": ("score",),
+    "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
     "trainers": ("Trained", "Trainer"),
     "transformer": ("Config", "Transformer"),
 }
@@ -58,12 +60,14 @@ __all__ = [
     "Transformer",
     "UsageError",
     "__version__",
+    "from_transformer_lens",
     "hookimpl",
     "judge",
     "load_case",
     "load_subject",
     "run",
     "save_subject",
+    "score",
 ]
 
 

@@ -1,17 +1,21 @@
-"""Edge scores in the JSON of MIB and EAP-IG, which their tools read.
+"""Edge scores and circuits in files: the JSON and .pt of MIB and EAP-IG, and our own.
 
 They have one `input` node where we keep `embed` and `pos` apart: the merged edge has the larger score and is in the
-graph if either is. Our own two edges stand beside, under a key that their tools ignore, so that reading gives back
-what was written. JSON has no infinity: it becomes the largest float, and the other way round.
+graph if either is; read again, both get what it has. In our JSON our own two edges stand beside, under a key that
+their tools ignore, so that reading gives back what was written. JSON has no infinity: it becomes the largest float,
+and the other way round.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from interpbench.errors import UsageError, unknown
 from interpbench.graph import Circuit, EdgeScores, Graph
 
 APART = "interpbench_inputs"
@@ -26,38 +30,161 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
     edges: dict[str, dict[str, Any]] = {}
     apart: dict[str, dict[str, Any]] = {}
     for name, score, in_graph in zip(graph.edges, values, inside, strict=True):
-        writer, reader = name.split("->")
         entry = {"score": score, "in_graph": in_graph}
-        if writer not in ("embed", "pos"):
+        if (theirs := _their_name(name)) == name:
             edges[name] = entry
             continue
         apart[name] = entry
-        merged = edges.setdefault(f"input->{reader}", dict(entry))
+        merged = edges.setdefault(theirs, dict(entry))
         merged["score"], merged["in_graph"] = max(merged["score"], score), merged["in_graph"] or in_graph
     kept = {end.split("<")[0] for name, entry in edges.items() if entry["in_graph"] for end in name.split("->")}
+    nodes = {node: {"in_graph": node in kept} for node in ("input", *graph.nodes)}
     return {
         "cfg": {"n_layers": graph.n_layers, "n_heads": graph.n_heads, "parallel_attn_mlp": False, "d_model": d_model},
-        "nodes": {node: {"in_graph": node in kept} for node in ("input", *graph.nodes, "logits")},
+        "nodes": nodes | {"logits": {"in_graph": True}},
         "edges": edges,
         APART: apart,
     }
 
 
-def from_circuit_file(data: Any) -> EdgeScores:
-    """Scores from the content of a circuit file, ours or theirs (`embed` and `pos` then both have `input`'s score).
+def read_circuit_file(path: Path, graph: Graph) -> tuple[EdgeScores, Circuit | None]:
+    """Scores over `graph` and the chosen circuit, if there is one, from a file of ours, of MIB or of EAP-IG.
 
-    Raises ValueError for anything of another form.
+    `.pt` and `.pth` are read as PyTorch's format without running code, anything else as JSON. A file without scores,
+    or with one for all edges, is a circuit: its edges score 1, the others 0. Raises UsageError for a circuit in
+    another graph, ValueError for a file of another form or with nothing to judge, OSError for one that is unreadable.
     """
+    data = _load_pt(path) if path.suffix.lower() in (".pt", ".pth") else _load_json(path)
+    scores, circuit = from_circuit_file(data, graph)
+    if (scores.values == scores.values[0]).all():
+        if circuit is None:
+            raise ValueError("all edges have the same score and none is singled out: there is nothing to judge")
+        scores = EdgeScores(graph, circuit.mask())
+    return scores, circuit
+
+
+def _load_json(path: Path) -> Any:
     try:
-        graph = Graph(int(data["cfg"]["n_layers"]), int(data["cfg"]["n_heads"]))
-        entries = {**data["edges"], **data.get(APART, {})}
-        values = [_entry(entries, name)["score"] for name in graph.edges]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a circuit file: {error!r}") from None
-    numbers = np.array(values, dtype=np.float64)
-    return EdgeScores(graph, np.where(np.abs(numbers) == _LARGEST, np.copysign(np.inf, numbers), numbers))
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from None
 
 
-def _entry(entries: Mapping[str, Any], name: str) -> Any:
-    """The entry of an edge, or of the edge from `input` that it merges into."""
-    return entries[name] if name in entries else entries["input->" + name.split("->")[1]]
+def _load_pt(path: Path) -> Any:
+    import warnings
+
+    import torch
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged pickle can fail in any way
+        raise ValueError("not a file of plain data and tensors that PyTorch can read") from None
+
+
+def from_circuit_file(data: Any, expected: Graph | None = None) -> tuple[EdgeScores, Circuit | None]:
+    """Scores and the chosen circuit, None if no edge is singled out, from the content of a circuit file.
+
+    That is what `to_circuit_file` makes, MIB's JSON, EAP-IG's .pt (loaded), or `Circuit.to_json`, which scores 1 on
+    the edges of the circuit. Raises UsageError if the graph is not the expected one, before anything of its size is
+    made, and ValueError for content of another form: edges missing or unknown, scores that are no numbers.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(f"not a circuit file: {type(data).__name__} instead of an object")
+    graph = _graph(data.get("cfg", data), expected)
+    if "granularity" in data:
+        circuit = Circuit.from_json(data)
+        return EdgeScores(graph, circuit.mask()), circuit
+    edges, apart = data.get("edges"), data.get(APART, {})
+    if edges is None and "edges_scores" in data:
+        edges = _edges_of_matrix(data, graph)
+    if not isinstance(edges, Mapping) or not isinstance(apart, Mapping):
+        raise ValueError("not a circuit file: no object 'edges'")
+    entries = {**edges, **apart}
+    known = {theirs for name in graph.edges for theirs in (name, _their_name(name))}
+    for name in sorted(map(str, entries.keys() - known)):
+        raise ValueError(unknown("edge", name[:60], sorted(known)))
+    found = [entries.get(name, entries.get(_their_name(name))) for name in graph.edges]
+    scores = _column(graph, found, "score", (int, float))
+    inside = _column(graph, found, "in_graph", (bool,))
+    if (column := inside if scores is None else scores) is None:
+        raise ValueError("not a circuit file: its edges have neither 'score' nor 'in_graph'")
+    values = _values(column)
+    # With scores, every edge in the graph means that none was chosen, and in files of others so does no edge at all.
+    if inside is None or (scores is not None and (all(inside) or not (any(inside) or apart))):
+        return EdgeScores(graph, values), None
+    chosen = frozenset(name for name, held in zip(graph.edges, inside, strict=True) if held)
+    return EdgeScores(graph, values), Circuit(graph, chosen)
+
+
+def _values(scores: list[Any]) -> np.ndarray:
+    try:
+        values = np.array(scores, dtype=np.float64)
+    except OverflowError:
+        raise ValueError("not a circuit file: a score is larger than any float") from None
+    return np.where(np.abs(values) == _LARGEST, np.copysign(np.inf, values), values)
+
+
+def _their_name(edge: str) -> str:
+    """The edge of their graph that an edge of ours merges into."""
+    writer, reader = edge.split("->")
+    return f"input->{reader}" if writer in ("embed", "pos") else edge
+
+
+def _graph(config: Any, expected: Graph | None) -> Graph:
+    if not isinstance(config, Mapping):
+        raise ValueError("not a circuit file: 'cfg' is no object")
+    sizes: list[Any] = [config.get(name) for name in ("n_layers", "n_heads")]
+    if not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes):
+        raise ValueError(f"not a circuit file: n_layers and n_heads are {str(sizes)[:60]}, expected two numbers")
+    if config.get("parallel_attn_mlp"):
+        raise ValueError("the circuit is of a model with attention and MLP in parallel, which has other edges")
+    graph = Graph(*sizes)
+    if expected is not None and graph != expected:
+        raise UsageError(f"the circuit is of a model of {_size(graph)}; expected {_size(expected)}")
+    return graph
+
+
+def _size(graph: Graph) -> str:
+    return f"{graph.n_layers:.6g} layers of {graph.n_heads:.6g} heads"
+
+
+def _column(graph: Graph, entries: list[Any], key: str, kinds: tuple[type, ...]) -> list[Any] | None:
+    """The value of every edge, or None if no edge has one."""
+    for name, entry in zip(graph.edges, entries, strict=True):
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"edge {_their_name(name)} is {'missing' if entry is None else 'no object'}")
+    values = [entry.get(key) for entry in entries]
+    if all(value is None for value in values):
+        return None
+    for name, value in zip(graph.edges, values, strict=True):
+        if type(value) not in kinds:
+            raise ValueError(f"{key} of edge {_their_name(name)} is {str(value)[:40]!r}, expected {kinds[-1].__name__}")
+    return values
+
+
+def _edges_of_matrix(data: Mapping[str, Any], graph: Graph) -> dict[str, dict[str, Any]]:
+    """The edges of a .pt file, whose matrices are `[src_nodes, dst_nodes]`, as they are in JSON."""
+    import torch
+
+    writers = {_their_name(edge).split("->")[0] for edge in graph.edges}
+    names: list[Any] = [data.get("src_nodes"), data.get("dst_nodes")]
+    for key, given, there in zip(("src_nodes", "dst_nodes"), names, (writers, graph.readers), strict=True):
+        if not isinstance(given, (list, tuple)) or sorted(map(str, given)) != sorted(there):
+            raise ValueError(f"not a circuit file: {key} are not those of {_size(graph)}")
+    columns = {}
+    for key, kind in (("edges_scores", torch.float), ("edges_in_graph", torch.bool)):
+        matrix = data.get(key)
+        if type(matrix) is not torch.Tensor or matrix.layout != torch.strided or matrix.device.type != "cpu":
+            raise ValueError(f"not a circuit file: {key} is no plain tensor")
+        if matrix.shape != (len(names[0]), len(names[1])) or matrix.is_floating_point() != kind.is_floating_point:
+            raise ValueError(f"not a circuit file: {key} is {tuple(matrix.shape)} of {matrix.dtype}")
+        columns[key] = matrix.tolist()
+    rows = zip(names[0], columns["edges_scores"], columns["edges_in_graph"], strict=True)
+    known = {_their_name(edge) for edge in graph.edges}
+    return {
+        f"{writer}->{reader}": {"score": score, "in_graph": bool(held)}
+        for writer, scores, inside in rows
+        for reader, score, held in zip(names[1], scores, inside, strict=True)
+        if f"{writer}->{reader}" in known
+    }

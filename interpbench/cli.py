@@ -134,6 +134,20 @@ def verify(
     raise typer.Exit(certify.verify(case, suite, model, seed, as_json))
 
 
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Circuit file of MIB or EAP-IG (.json, .pt), or ours.")],
+    case: Annotated[str, typer.Option(metavar="CASE", help="The case that the circuit is of.")],
+    model: Model = "siit",
+    absolute: Annotated[bool, typer.Option("--absolute", help="Rank edges by the size of their scores.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a circuit or edge scores that any tool has found."""
+    from interpbench.commands import score
+
+    score.score(file, case, model, absolute, as_json)
+
+
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
 Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
 Unique = Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -162,11 +163,24 @@ def _check_trainer(thing: Any) -> None:
 
 def _check_technique(thing: Any) -> None:
     _check_worker(thing, "discover")
+    if not isinstance(getattr(thing, "version", None), str):
+        raise TypeError(f"{thing.name}: has no `version`")
+
+
+def checked(technique: Technique) -> Technique:
+    """The same technique. Raises UsageError if a plugin could not provide it."""
+    try:
+        _check_technique(technique)
+    except TypeError as error:
+        raise UsageError(str(error)) from None
+    return technique
 
 
 def _check_worker(thing: Any, method: str) -> None:
     if not isinstance(getattr(thing, "name", None), str):
         raise TypeError(f"{thing!r} has no `name`")
+    if not re.fullmatch(r"\w[\w-]*", thing.name):  # it names a folder
+        raise TypeError(f"the name {thing.name!r} has other characters than letters, digits, - and _")
     if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
         raise TypeError(f"{thing.name}: `Config` is not a dataclass")
     if not callable(getattr(thing, method, None)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,22 +20,23 @@ from interpbench.errors import UsageError, unknown
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
 from interpbench.options import make_config
-from interpbench.problem import Ablation, Problem, Technique, make_problem
+from interpbench.problem import Ablation, Discovery, Problem, Technique, make_problem
 from interpbench.protocols import PROTOCOLS, Protocol, measure, preset
 from interpbench.subjects import Subject, load_subject
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came out: metrics by granularity, a score for every edge, the circuit chosen, and all of run.json.
+    """What came out: metrics by granularity, a score for every edge, the circuit chosen, and the record of it all.
 
-    `folder` is where it is stored (None: nowhere), `seconds` in the record is the technique's own time.
+    Of a run the record is all of run.json, a `store.Record`, and `folder` is where it is stored (None: nowhere);
+    `seconds` in it is the technique's own time. Of a file that was judged it is a `store.Scored`.
     """
 
     metrics: dict[str, dict[str, Any]]
     scores: EdgeScores
     circuit: Circuit | None
-    record: store.Record
+    record: Mapping[str, Any]
     folder: Path | None = None
 
 
@@ -58,7 +60,7 @@ class Data:
 
 
 def run(
-    technique: str,
+    technique: str | Technique,
     case: str | Case | Subject,
     model: str | Path = "siit",
     *,
@@ -74,15 +76,16 @@ def run(
 ) -> Result:
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
-    `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are
-    the fields of the technique's `Config`, or `config` an instance of it; `protocol` adds metrics and may change what
-    is left at its default (`interpbench.protocols`). With `out`, the run is stored below that folder, and a complete
-    one that is there already is read instead, unless `force` does it again. Raises UsageError for what does not exist
-    or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
+    The technique is a plugin's, by its name, or one that you hand over. `samples` pairs of clean and corrupted inputs
+    are drawn from `seed`, no clean one twice if `unique`; `options` are the fields of the technique's `Config`, or
+    `config` an instance of it; `protocol` adds metrics and may change what is left at its default
+    (`interpbench.protocols`). With `out`, the run is stored below that folder, and a complete one that is there already
+    (of the same technique's name and version) is read instead, unless `force` does it again. Raises UsageError for what
+    does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
     """
     data = Data(samples, seed, ablation, unique, protocol)
-    method = plugins.load().technique(technique)
-    config = preset(method, make_config(method.Config, options, technique) if config is None else config, protocol)
+    method = plugins.load().technique(technique) if isinstance(technique, str) else plugins.checked(technique)
+    config = preset(method, make_config(method.Config, options, method.name) if config is None else config, protocol)
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     asked = asked_of(method, config, subject, data)
     folder = None if out is None else store.run_folder(out, asked)
@@ -96,7 +99,8 @@ def run(
     try:
         found = method.discover(problem, config)
         seconds = time.perf_counter() - began
-        metrics = judge(found, subject.circuit) | measure(protocol, problem, found, subject.circuit)
+        verdict = judged(found, subject)
+        verdict["metrics"] |= measure(protocol, problem, found, subject.circuit)
     except UsageError:
         raise
     except Exception as error:
@@ -104,16 +108,11 @@ def run(
             error.add_note(f"(traceback in {store.write_error(folder, error)})")
         raise
 
-    certificate = subject.card.get("certificate") or {}
     record: store.Record = {
         **asked,
         "config": store.plain(asked["config"]),
         "digest": store.digest(asked),
-        "certified": certificate.get("certified"),
-        "certified_edges": certificate.get("certified_edges"),
-        "metrics": metrics,
-        "circuit": None if found.circuit is None else found.circuit.to_json(),
-        "truth": subject.circuit.to_json(),
+        **verdict,
         "notes": store.plain(found.notes),
         "seconds": round(seconds, 4),
         "versions": {"python": platform.python_version()}
@@ -121,17 +120,37 @@ def run(
     }
     if folder is not None:
         store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
-    return Result(metrics, found.scores, found.circuit, record, folder)
+    return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
+
+
+def about(subject: Subject) -> store.About:
+    """What a result says of the model that it is about."""
+    return {
+        "case": subject.case.name,
+        "program_digest": subject.card["program_digest"],
+        "model": subject.kind,
+        "weights_hash": subject.weights_hash,
+    }
+
+
+def judged(found: Discovery, subject: Subject) -> store.Judged:
+    """What was found against the true circuit of the subject."""
+    certificate = subject.card.get("certificate") or {}
+    return {
+        **about(subject),
+        "certified": certificate.get("certified"),
+        "certified_edges": certificate.get("certified_edges"),
+        "metrics": judge(found, subject.circuit),
+        "circuit": None if found.circuit is None else found.circuit.to_json(),
+        "truth": subject.circuit.to_json(),
+    }
 
 
 def asked_of(technique: Technique, config: Any, subject: Subject, data: Data) -> store.Asked:
     """Everything that determines the result of a run, before it is begun."""
     return {
         "schema": store.SCHEMA,
-        "case": subject.case.name,
-        "program_digest": subject.card["program_digest"],
-        "model": subject.kind,
-        "weights_hash": subject.weights_hash,
+        **about(subject),
         "technique": technique.name,
         "technique_version": technique.version,
         "config": dataclasses.asdict(config),

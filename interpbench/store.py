@@ -26,14 +26,19 @@ SCHEMA = 1
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
 
-class Asked(TypedDict):
-    """Everything that determines a result."""
+class About(TypedDict):
+    """The model that a result is about."""
 
-    schema: int
     case: str
     program_digest: str
     model: str
     weights_hash: str
+
+
+class Asked(About):
+    """Everything that determines a result."""
+
+    schema: int
     technique: str
     technique_version: str
     config: dict[str, Any]
@@ -44,17 +49,29 @@ class Asked(TypedDict):
     protocol: str
 
 
-class Record(Asked):
-    """The content of run.json: `metrics` of `evaluate.judge` and the protocol, the chosen circuit (`to_json`) or None,
-    and the true one.
+class Judged(About):
+    """A result against the truth: `metrics` of `evaluate.judge` (and of a run's protocol), the chosen circuit
+    (`to_json`) or None, and the true one.
     """
 
-    digest: str
     certified: bool | None
     certified_edges: bool | None
     metrics: dict[str, dict[str, Any]]
     circuit: dict[str, Any] | None
     truth: dict[str, Any]
+
+
+class Scored(Judged):
+    """What `score` says of a file; `absolute`: edges were ranked by the size of their scores."""
+
+    file: str
+    absolute: bool
+
+
+class Record(Asked, Judged):
+    """The content of run.json."""
+
+    digest: str
     notes: dict[str, Any]
     seconds: float
     versions: dict[str, str]
@@ -80,7 +97,7 @@ def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     if record is None:
         return None
     try:
-        return record, from_circuit_file(json.loads((folder / SCORES).read_text()))
+        return record, from_circuit_file(json.loads((folder / SCORES).read_text()))[0]
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from None
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from interpbench import plugins
 from interpbench.case import Case, Token, value_from_json, value_to_json
-from interpbench.errors import InterpbenchError, UsageError, unknown
+from interpbench.errors import InterpbenchError, MissingExtra, UsageError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,11 +74,54 @@ class Subject:
                 answers[i] = row if self.case.scored == "all" else [None] * (length - 1) + row[-1:]
         return answers
 
+    def to_hooked(self) -> Any:
+        """The model with TransformerLens's hooks on everything, each head's inputs too: an `interpbench.lens.Hooked`.
+
+        Raises MissingExtra without TransformerLens.
+        """
+        return _lens().Hooked(self.model)
+
+    def to_bridge(self) -> Any:
+        """The model as a TransformerBridge of TransformerLens 4; see `interpbench.lens`.
+
+        Raises MissingExtra without TransformerLens, UsageError if it is older.
+        """
+        return _lens().to_bridge(self.model)
+
     def _decode(self, logits: Tensor) -> list[list[Any]]:
         if self.classes is None:
             return logits[..., 0].tolist()
         classes = self.classes
         return [[classes[i] for i in row] for row in logits.argmax(-1).tolist()]
+
+
+def _lens() -> ModuleType:
+    try:
+        return importlib.import_module("interpbench.lens")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "transformer_lens":
+            raise
+        raise MissingExtra("lens", "TransformerLens's models") from None
+
+
+def from_transformer_lens(model: Any, case: str | Case, circuit: Circuit | None = None) -> Subject:
+    """A subject of a case from a model of TransformerLens (bridge, HookedTransformer, `Hooked`); weights are copied.
+
+    `circuit` is its true circuit at `edges` granularity, by default the one that subjects of the case are trained to
+    have. Raises UsageError for a model that computes what ours cannot or does not fit the case, MissingExtra without
+    TransformerLens or, for a compiled case, Tracr.
+    """
+    case = plugins.load_case(case) if isinstance(case, str) else case
+    transformer, reference = _lens().from_lens(model), case.reference()
+    try:
+        circuit = circuit or reference.circuit(transformer.graph)
+    except ValueError as error:
+        raise UsageError(f"the true circuit of case {case.name} is not in a model of this shape: {error}") from None
+    card = {"program_digest": reference.digest, "weights_hash": weights_hash(transformer)}
+    subject = Subject(case, "custom", transformer, circuit, reference.classes, card)
+    for wrong in _misfits(subject):
+        raise UsageError(f"the model does not fit case {case.name}: {wrong}")
+    return subject
 
 
 def weights_hash(model: Transformer) -> str:
@@ -214,12 +259,13 @@ def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     subject = Subject(
         case, kind, model, circuit, None if classes is None else tuple(map(value_from_json, classes)), card
     )
-    _check_fit(subject, folder)
+    for wrong in _misfits(subject):
+        raise InterpbenchError(f"{folder}: {wrong}")
     return subject
 
 
-def _check_fit(subject: Subject, folder: Path) -> None:
-    """Raise InterpbenchError unless model, circuit, classes and case belong together."""
+def _misfits(subject: Subject) -> list[str]:
+    """In what way model, circuit, classes and case do not belong together."""
     case, config = subject.case, subject.model.config
     classes = 1 if subject.classes is None else len(subject.classes)
     wrong = {
@@ -230,9 +276,7 @@ def _check_fit(subject: Subject, folder: Path) -> None:
         f"{config.d_vocab_out} outputs; the card names {classes}": config.d_vocab_out != classes,
         f"classes do not fit {case.output} output": (subject.classes is None) != (case.output == "numerical"),
     }
-    for what, holds in wrong.items():
-        if holds:
-            raise InterpbenchError(f"{folder}: {what}")
+    return [what for what, holds in wrong.items() if holds]
 
 
 def _json(path: Path) -> Any:

@@ -98,7 +98,7 @@ def test_the_trainer(
 
 
 def test_the_python_of_the_readme() -> None:
-    (code,) = blocks(README, "python")
+    code, _ = blocks(README, "python")  # the other one needs TransformerLens: tests/test_lens.py
     namespace: dict[str, Any] = {}
     exec(code, namespace)
     case, subject = namespace["case"], namespace["subject"]

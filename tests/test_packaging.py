@@ -93,3 +93,5 @@ def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_p
     assert {row["distribution"] for row in rows} == set(NAMES) and not any(row["error"] for row in rows)
     for technique in ("eap", "acdc", "sp"):
         assert run("run", technique, "--case", "3", "--samples", "50")["metrics"]["heads"]["auroc"] > 0.5
+    for file in (ROOT / "tests" / "data").glob("eap_ig_case_3.*"):
+        assert run("score", str(file), "--case", "3")["metrics"]["heads"]["auroc"] > 0.5

@@ -87,6 +87,23 @@ def test_the_record_names_everything(technique: Counting, subject_folder: Path) 
     json.dumps(record, allow_nan=False)
 
 
+def test_a_technique_may_be_handed_over(subject_folder: Path, tmp_path: Path) -> None:
+    """As in a notebook; what no plugin could provide is refused."""
+    mine, wanted = Counting(), {"samples": 20, "model": subject_folder, "out": tmp_path / "runs"}
+    result = ib.run(mine, "3", edges=4, **wanted)
+    assert result.record["technique"] == "counting" and len(result.circuit.edges) == 4 and len(mine.problems) == 1
+    assert ib.run(mine, "3", edges=4, **wanted).metrics == result.metrics and len(mine.problems) == 1
+    wrong = {"name": "../up", "version": None, "Config": int, "discover": None}
+    for part, value in wrong.items():
+        other = Counting()
+        setattr(other, part, value)
+        with pytest.raises(UsageError, match=r"other characters|no `version`|not a dataclass|no method `discover`"):
+            ib.run(other, "3", **wanted)
+    with pytest.raises(UsageError, match="did you mean 'edges'"):
+        ib.run(mine, "3", edgez=4, **wanted)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_certificates_are_named(technique: Counting, subject_folder: Path) -> None:
     subject = ib.load_subject("3", subject_folder)
     card = subject.card | {"certificate": {"certified": True, "certified_edges": False}}

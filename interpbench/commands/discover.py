@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +87,7 @@ def _attempt(
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:
-    columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
-    rows = [_row(each.case, result) for each in outcomes for result in each.results]
-    print_table(technique, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), rows)
+    print_results(technique, [result for each in outcomes for result in each.results])
     added = [(each.case, *facts) for each in outcomes for result in each.results for facts in _protocol_facts(result)]
     print_table("the protocol's", ("case", "metric", "value>"), added) if added else None
     repeated = [each for each in outcomes if len(each.results) > 1]
@@ -115,12 +113,18 @@ def _protocol_facts(result: Result) -> list[tuple[str, Any]]:
     ]
 
 
-def _row(case: str, result: Result) -> list[Any]:
+def print_results(title: str, results: Sequence[Result]) -> None:
+    """The table of results, of runs or of files, one a line."""
+    columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
+    print_table(title, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), list(map(_row, results)))
+
+
+def _row(result: Result) -> list[Any]:
     record, heads = result.record, result.metrics["heads"]
     chosen = heads["chosen"] or {}
     return [
-        *(case, record["model"], record["certified"]),
+        *(record["case"], record["model"], record["certified"]),
         *(result.metrics[granularity]["auroc"] for granularity in ("heads", "edges", "nodes")),
-        *(heads["average_precision"], chosen.get("size"), chosen.get("tpr"), chosen.get("fpr"), record["seconds"]),
+        *(heads["average_precision"], chosen.get("size"), chosen.get("tpr"), chosen.get("fpr"), record.get("seconds")),
         result.folder,
     ]
