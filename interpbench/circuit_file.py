@@ -49,15 +49,21 @@ def from_circuit_file(data: Any) -> EdgeScores:
     Raises ValueError for anything of another form.
     """
     try:
-        graph = Graph(int(data["cfg"]["n_layers"]), int(data["cfg"]["n_heads"]))
+        graph = Graph(data["cfg"]["n_layers"], data["cfg"]["n_heads"])
         entries = {**data["edges"], **data.get(APART, {})}
-        values = [_entry(entries, name)["score"] for name in graph.edges]
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a circuit file: {error!r}") from None
-    numbers = np.array(values, dtype=np.float64)
+        values = [_number(_entry(entries, name)["score"], name) for name in graph.edges]
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"not a circuit file: {error!r:.200}") from None
+    numbers = np.array(values)
     return EdgeScores(graph, np.where(np.abs(numbers) == _LARGEST, np.copysign(np.inf, numbers), numbers))
 
 
 def _entry(entries: Mapping[str, Any], name: str) -> Any:
     """The entry of an edge, or of the edge from `input` that it merges into."""
     return entries[name] if name in entries else entries["input->" + name.split("->")[1]]
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"the score of {name} is {value!r:.60}")
+    return float(value)

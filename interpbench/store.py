@@ -20,7 +20,8 @@ from typing import Any, TypedDict
 
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.graph import Circuit, EdgeScores
+from interpbench.files import read_json
+from interpbench.graph import GRANULARITIES, Circuit, EdgeScores
 
 SCHEMA = 1
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
@@ -75,11 +76,37 @@ def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     if not (folder / RUN).exists():
         return None
     try:
-        record = json.loads((folder / RUN).read_text())
-        scores = from_circuit_file(json.loads((folder / SCORES).read_text()))
-    except (OSError, ValueError) as error:
+        record = read_json(folder / RUN)
+        scores = from_circuit_file(read_json(folder / SCORES))
+        _check(record)
+    except (InterpbenchError, ValueError) as error:
         raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
     return record, scores
+
+
+def _check(record: Any) -> None:
+    """Raise ValueError unless this is the content of a run.json."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{RUN} holds no record")
+    for key in sorted(Record.__required_keys__ - record.keys()):
+        raise ValueError(f"{RUN} lacks {key!r}")
+    for key, kinds in _KINDS.items():
+        if not isinstance(record[key], kinds):
+            raise ValueError(f"{RUN}: {key} is {record[key]!r:.60}")
+    for granularity in GRANULARITIES:
+        if "auroc" not in (record["metrics"].get(granularity) or ()):
+            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+    if record["circuit"] is not None:
+        Circuit.from_json(record["circuit"])
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("case", "model", "weights_hash", "technique", "digest"), str),
+    **dict.fromkeys(("config", "metrics", "notes", "versions"), dict),
+    **dict.fromkeys(("certified", "certified_edges"), bool | None),
+    **dict.fromkeys(("samples", "seed"), int),
+    "seconds": int | float,
+}
 
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:

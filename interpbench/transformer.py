@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import cast
 
@@ -34,6 +34,9 @@ from interpbench.layers import ACTIVATIONS, BLOCK, attention, mlp, unembed
 
 Activations = Float[Tensor, "*#circuit writer feature #position #row"]
 """What every writer adds to the residual stream; one row where all rows share it (a mean)."""
+
+LARGEST = 1_000_000
+"""More than this in one dimension is a mistake in a file."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Config:
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (type(value) is not int or not 1 <= value <= LARGEST):
+                raise ValueError(f"{field.name} is {value!r:.60}, expected a whole number from 1 to {LARGEST}")
+            if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
+                raise ValueError(f"{field.name} is {value!r:.60}, expected a number of at least 0")
         if not self.attn_scale:
             object.__setattr__(self, "attn_scale", math.sqrt(self.d_head))
         kinds = {
@@ -65,9 +74,10 @@ class Config:
             "attention_dir": ("causal", "bidirectional"),
             "normalization_type": (None, "LN", "LNPre"),
         }
-        for field, known in kinds.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} is {getattr(self, field)!r}, expected one of {known}")
+        for name, known in kinds.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r:.60}, expected one of {known}")
+        _ = self.graph  # refuses more edges than fit into memory
 
     @property
     def graph(self) -> Graph:
@@ -88,6 +98,16 @@ class Config:
         shapes |= {f"ln_final.{k}": v for k, v in norm.items()}
         return shapes | {"unembed.W_U": (d, self.d_vocab_out), "unembed.b_U": (self.d_vocab_out,)}
 
+    def check_shapes(self, found: Mapping[str, Sequence[int]]) -> None:
+        """Raise ValueError for the name and shape of a weight that is missing, surplus or of another shape."""
+        shapes = self.weight_shapes()
+        for name in sorted(shapes.keys() ^ found.keys()):
+            wrong = "missing" if name in shapes else "not one of this shape of model"
+            raise ValueError(f"weight {name:.60} is {wrong}")
+        for name, shape in shapes.items():
+            if tuple(found[name]) != shape:
+                raise ValueError(f"weight {name} has shape {tuple(found[name])}, expected {shape}")
+
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
@@ -97,12 +117,7 @@ class Transformer:
     weights: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        shapes = self.config.weight_shapes()
-        for name in sorted(shapes.keys() ^ self.weights.keys()):
-            raise ValueError(f"weight {name} is {'missing' if name in shapes else 'not one of this shape of model'}")
-        for name, shape in shapes.items():
-            if tuple(self.weights[name].shape) != shape:
-                raise ValueError(f"weight {name} has shape {tuple(self.weights[name].shape)}, expected {shape}")
+        self.config.check_shapes({name: weight.shape for name, weight in self.weights.items()})
 
     @cached_property
     def graph(self) -> Graph:

@@ -13,7 +13,7 @@ from interpbench.commands.inventory import case_facts
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError
 from interpbench.graph import Circuit, Graph
 from interpbench.plugins import load_case
-from interpbench.subjects import COMPILED, bundled_card, bundled_parts, load_subject, models
+from interpbench.subjects import COMPILED, load_subject, models, stored_card, stored_parts
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
 
 
@@ -28,7 +28,7 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
         shape, card = known["shape"], None
         circuit = Circuit(Graph(shape["n_layers"], shape["n_heads"]), frozenset(known["true"]))
     elif kind in models(case) and kind != COMPILED:  # no weights, no PyTorch: that alone would take two seconds
-        card, (shape, circuit) = bundled_card(case, kind), bundled_parts(case, kind)
+        card, (shape, circuit) = stored_card(case, kind), stored_parts(case, kind)
     else:
         subject = load_subject(case, kind)
         kind, circuit, shape, card = subject.kind, subject.circuit, asdict(subject.model.config), subject.card

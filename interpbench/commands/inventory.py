@@ -9,7 +9,7 @@ from typing import Any
 from interpbench.case import Case
 from interpbench.catalogue import facts_of
 from interpbench.plugins import Registry, load
-from interpbench.subjects import bundled_card, models
+from interpbench.subjects import models, stored_card
 from interpbench.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.tables import print_json, print_lines, print_table
 
@@ -48,7 +48,7 @@ def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def model_facts(case: Case, model: str) -> dict[str, Any]:
     """A bundled model as plain data, with what its card says."""
-    return {"case": case.name, "model": model, **card_numbers(bundled_card(case, model) or {})}
+    return {"case": case.name, "model": model, **card_numbers(stored_card(case, model) or {})}
 
 
 def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
