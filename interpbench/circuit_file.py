@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from interpbench.errors import shown
 from interpbench.graph import Circuit, EdgeScores, Graph
 
 APART = "interpbench_inputs"
@@ -65,5 +66,5 @@ def _entry(entries: Mapping[str, Any], name: str) -> Any:
 
 def _number(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"the score of {name} is {value!r:.60}")
+        raise TypeError(f"the score of {name} is {shown(value)}")
     return float(value)

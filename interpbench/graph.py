@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from interpbench.errors import unknown
+from interpbench.errors import shown, unknown
 
 Granularity = Literal["edges", "heads", "nodes"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -39,7 +39,7 @@ class Graph:
         layers, heads = self.n_layers, self.n_heads
         for name, value in (("n_layers", layers), ("n_heads", heads)):
             if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r:.60}, expected a whole number of at least 1")
+                raise ValueError(f"{name} is {shown(value)}, expected a whole number of at least 1")
         ends = 2 + layers * (heads + 1)
         edges = ends + sum(3 * heads * n + n + heads for n in range(2, min(ends, MOST_EDGES), heads + 1))
         if edges > MOST_EDGES:
@@ -246,7 +246,7 @@ class Circuit:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a circuit: {error!r}") from None
         if granularity not in ("edges", "heads"):
-            raise ValueError(f"not a circuit: granularity {granularity!r:.60}, expected 'edges' or 'heads'")
+            raise ValueError(f"not a circuit: granularity {shown(granularity)}, expected 'edges' or 'heads'")
         return cls(graph, frozenset(map(str, edges)), granularity)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
-from interpbench.errors import InterpbenchError, UsageError
+from interpbench.errors import InterpbenchError, UsageError, shown
 from interpbench.files import read_json
 from interpbench.graph import GRANULARITIES, Circuit, EdgeScores
 
@@ -92,7 +92,7 @@ def _check(record: Any) -> None:
         raise ValueError(f"{RUN} lacks {key!r}")
     for key, kinds in _KINDS.items():
         if not isinstance(record[key], kinds):
-            raise ValueError(f"{RUN}: {key} is {record[key]!r:.60}")
+            raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
     for granularity in GRANULARITIES:
         if "auroc" not in (record["metrics"].get(granularity) or ()):
             raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")

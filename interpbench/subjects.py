@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from interpbench import plugins
 from interpbench.cache import cache_folder
 from interpbench.case import Case, Token, value_from_json, value_to_json
-from interpbench.errors import InterpbenchError, UsageError, first_line, unknown
+from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown, unknown
 from interpbench.files import parse_json, read_json
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ COMPILED = "tracr"
 """The model that is a case's compiled reference itself."""
 HUB = "hub"
 """The published subject, once `interpbench hub pull` has fetched and converted it."""
+UNCERTIFIED = "Published subjects are not certified; `interpbench verify CASE --model MODEL` measures what holds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,20 +224,20 @@ def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     except (KeyError, TypeError):
         raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
     if schema != CARD_SCHEMA:
-        raise InterpbenchError(f"{folder / CARD}: schema {schema!r:.60}, this version reads {CARD_SCHEMA}")
+        raise InterpbenchError(f"{folder / CARD}: schema {shown(schema)}, this version reads {CARD_SCHEMA}")
     for key, kinds in CARD_KINDS.items():
         if not isinstance(card.get(key), kinds):
-            raise InterpbenchError(f"{folder / CARD}: {key} is {card.get(key)!r:.60}")
+            raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
     try:
         classes = None if classes is None else tuple(map(value_from_json, classes))
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InterpbenchError(f"{folder / CARD}: the classes are no answers") from None
     if case is not None and case.name != name:
-        raise UsageError(f"{folder} is a subject of case {name}, not of case {case.name}")
+        raise UsageError(f"{folder} is a subject of case {brief(name)}, not of case {case.name}")
     case = case or plugins.load_case(name)
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
-        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {stated:.60})")
+        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
     subject = Subject(case, kind, model, _read_circuit(folder), classes, card)
     check_fit(subject, folder)
     return subject
@@ -291,9 +292,10 @@ def sound_model(config: Config, weights: Mapping[str, Tensor]) -> Transformer:
 
     from interpbench.transformer import Transformer
 
+    model = Transformer(config, weights)
     for name, weight in weights.items():
         if weight.dtype != torch.float32:
-            raise ValueError(f"weight {name:.60} is {weight.dtype}, expected float32")
+            raise ValueError(f"weight {name} is {weight.dtype}, expected float32")
         if not bool(torch.isfinite(weight).all()):
-            raise ValueError(f"weight {name:.60} holds NaN or infinity")
-    return Transformer(config, weights)
+            raise ValueError(f"weight {name} holds NaN or infinity")
+    return model

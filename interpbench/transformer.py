@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interpbench.errors import brief, shown
 from interpbench.graph import Graph
 from interpbench.layers import ACTIVATIONS, BLOCK, attention, mlp, unembed
 
@@ -64,9 +65,9 @@ class Config:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and (type(value) is not int or not 1 <= value <= LARGEST):
-                raise ValueError(f"{field.name} is {value!r:.60}, expected a whole number from 1 to {LARGEST}")
+                raise ValueError(f"{field.name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
             if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
-                raise ValueError(f"{field.name} is {value!r:.60}, expected a number of at least 0")
+                raise ValueError(f"{field.name} is {shown(value)}, expected a number of at least 0")
         if not self.attn_scale:
             object.__setattr__(self, "attn_scale", math.sqrt(self.d_head))
         kinds = {
@@ -76,7 +77,7 @@ class Config:
         }
         for name, known in kinds.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r:.60}, expected one of {known}")
+                raise ValueError(f"{name} is {shown(getattr(self, name))}, expected one of {known}")
         _ = self.graph  # refuses more edges than fit into memory
 
     @property
@@ -103,7 +104,7 @@ class Config:
         shapes = self.weight_shapes()
         for name in sorted(shapes.keys() ^ found.keys()):
             wrong = "missing" if name in shapes else "not one of this shape of model"
-            raise ValueError(f"weight {name:.60} is {wrong}")
+            raise ValueError(f"weight {brief(name)} is {wrong}")
         for name, shape in shapes.items():
             if tuple(found[name]) != shape:
                 raise ValueError(f"weight {name} has shape {tuple(found[name])}, expected {shape}")

@@ -13,7 +13,7 @@ from interpbench.commands.inventory import case_facts
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError
 from interpbench.graph import Circuit, Graph
 from interpbench.plugins import load_case
-from interpbench.subjects import COMPILED, load_subject, models, stored_card, stored_parts
+from interpbench.subjects import COMPILED, HUB, UNCERTIFIED, load_subject, models, stored_card, stored_parts
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
 
 
@@ -53,8 +53,9 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
 def _published(case: Case, circuit: Circuit) -> Circuit:
     """The published circuit for a model with this true one: a subject, or the compiled model itself."""
     known = facts_of(case)
-    if circuit.edges == frozenset(known["true"]):
-        return Circuit(circuit.graph, circuit.edges - frozenset(known["published_lacks"]))
+    true, published = frozenset(known["true"]), frozenset(known["true"]) - frozenset(known["published_lacks"])
+    if circuit.edges in (true, published):
+        return Circuit(circuit.graph, published)
     reference: Any = case.reference()
     return replace(reference, alignment={}).published_circuit(circuit.graph)
 
@@ -88,6 +89,8 @@ def _print(facts: dict[str, Any]) -> None:
         print_table("certificate", ("", ""), certificate_rows(card["certificate"]))
     if card.get("command"):
         print_lines([f"made by: {card['command']}"])
+    if card.get("kind") == HUB:
+        print_lines([UNCERTIFIED])
 
 
 def try_(name: str, words: Sequence[str], model: str, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from interpbench.jobs import one_line
 from interpbench.process import tune_process
 from interpbench.runner import Result
 from interpbench.runner import run as run_one
-from interpbench.subjects import Subject, load_subject
+from interpbench.subjects import HUB, UNCERTIFIED, Subject, load_subject
 from interpbench.tables import print_json, print_lines, print_table, progress
 
 
@@ -48,6 +48,8 @@ def run(technique: str, names: str, suite: str, model: str, settings: Mapping[st
         print_json(outcomes[0].json() if is_one(names, suite) else [each.json() for each in outcomes])
     else:
         _print(technique, outcomes)
+        if any(isinstance(each, Subject) and each.card.get("kind") == HUB for each in subjects):
+            print_lines([UNCERTIFIED])
     return 1 if failed else 0
 
 

@@ -102,6 +102,19 @@ def list_(what: str, as_json: bool) -> None:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
 
 
+def list_cases(format: str) -> None:
+    """Print the cases as a table, JSON, CSV or Croissant."""
+    from interpbench import metadata
+
+    cases = load().cases.values()
+    if format == "csv":
+        print(metadata.cases_csv(cases), end="")
+    elif format == "croissant":
+        print_json(metadata.croissant(cases))
+    else:
+        list_("cases", format == "json")
+
+
 def plugins(as_json: bool) -> None:
     """Print the installed plugins."""
     rows = PARTS["plugins"](load())
