@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         with safe_open(path, "pt") as file:
             facts = parse_json(file.metadata()["interpbench"])
             index, value = file.get_tensor("index"), file.get_tensor("value")
-        config = Config(**facts["config"])
+        config = Config.from_json(facts["config"])
         sizes = {name: math.prod(shape) for name, shape in config.weight_shapes().items()}
         flat = torch.zeros(sum(sizes.values())).index_put_((index.long(),), value)
         parts = zip(config.weight_shapes().items(), flat.split(list(sizes.values())), strict=True)

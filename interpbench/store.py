@@ -94,7 +94,8 @@ def _check(record: Any) -> None:
         if not isinstance(record[key], kinds):
             raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
     for granularity in GRANULARITIES:
-        if "auroc" not in (record["metrics"].get(granularity) or ()):
+        metrics = record["metrics"].get(granularity)
+        if not isinstance(metrics, dict) or "auroc" not in metrics:
             raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
     if record["circuit"] is not None:
         Circuit.from_json(record["circuit"])

@@ -131,9 +131,10 @@ def stored_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
     folder = stored_folder(case, model)
     try:
         with (folder / WEIGHTS).open("rb") as file:
-            header = parse_json(file.read(int.from_bytes(file.read(8), "little")))
+            length = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(min(length, (folder / WEIGHTS).stat().st_size)))
         shape = parse_json(header["__metadata__"]["config"])
-    except (OSError, OverflowError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InterpbenchError(f"{folder / WEIGHTS}: unreadable: {first_line(error)}") from None
     return shape, _read_circuit(folder)
 
@@ -277,7 +278,7 @@ def _read_weights(path: Path) -> Transformer:
 
     try:
         with safe_open(path, framework="pt") as file:
-            config = Config(**parse_json((file.metadata() or {})["config"]))
+            config = Config.from_json(parse_json((file.metadata() or {})["config"]))
             config.check_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})
             return sound_model(config, {name: file.get_tensor(name) for name in file.keys()})
     except KeyError:

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,12 +62,6 @@ class Config:
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and (type(value) is not int or not 1 <= value <= LARGEST):
-                raise ValueError(f"{field.name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
-            if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
-                raise ValueError(f"{field.name} is {shown(value)}, expected a number of at least 0")
         if not self.attn_scale:
             object.__setattr__(self, "attn_scale", math.sqrt(self.d_head))
         kinds = {
@@ -78,7 +72,29 @@ class Config:
         for name, known in kinds.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} is {shown(getattr(self, name))}, expected one of {known}")
-        _ = self.graph  # refuses more edges than fit into memory
+
+    @classmethod
+    def from_json(cls, data: Any) -> Config:
+        """The configuration of `asdict`, from anywhere: names, types and sizes are checked. Raises ValueError."""
+        if not isinstance(data, dict):
+            raise ValueError(f"{shown(data)} where a configuration belongs")
+        known = {field.name: field for field in fields(cls)}
+        for name in data.keys() - known.keys():
+            raise ValueError(f"a configuration has no {brief(str(name))}")
+        for name, field in known.items():
+            if name not in data and field.default is MISSING:
+                raise ValueError(f"the configuration lacks {name!r}")
+            value = data.get(name, field.default)
+            if field.type == "int" and (type(value) is not int or not 1 <= value <= LARGEST):
+                raise ValueError(f"{name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
+            if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
+                raise ValueError(f"{name} is {shown(value)}, expected a number of at least 0")
+            if field.type.startswith("str") and value is not None and not isinstance(value, str):
+                raise ValueError(f"{name} is {shown(value)}, expected a text")
+        numbers = {name: float(value) for name, value in data.items() if known[name].type == "float"}
+        config = cls(**data | numbers)
+        _ = config.graph  # refuses more edges than fit into memory
+        return config
 
     @property
     def graph(self) -> Graph:

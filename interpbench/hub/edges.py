@@ -1,8 +1,10 @@
 """The published circuits' edges, pairs of TransformerLens hook names, as a circuit of ours.
 
 Hooks are finer than our graph: an edge inside a head (`hook_q_input` to `hook_q` to `hook_result`) or an MLP joins
-what is one node here and falls away; the merged `hook_resid_pre` stands for `embed` and `pos`; and a pair that enters
-a head as a whole (at its `hook_result`) is an edge into its query, key and value.
+what is one node here and falls away, and so does what the published files let leave a query or a key for another
+node: neither writes into the residual stream. The merged `hook_resid_pre` stands for `embed` and `pos`, a pair that
+enters a head as a whole (at its `hook_result`) is an edge into its query, key and value, and `hook_resid_post` is the
+end, of whichever layer: the reference, whose edges these are, may have fewer than the subject.
 """
 
 from __future__ import annotations
@@ -14,16 +16,20 @@ from typing import Any
 
 from interpbench.graph import Circuit, Graph
 
-_HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?")
+_HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a hook is: its node, and the names it has as the beginning and as the end of an edge."""
+    """Where a hook is: its node, and the names it has as the beginning and as the end of an edge.
+
+    `inner`: between a head's inputs and its output.
+    """
 
     node: str
     writers: tuple[str, ...] = ()
     readers: tuple[str, ...] = ()
+    inner: bool = False
 
 
 def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circuit:
@@ -40,7 +46,7 @@ def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circu
         if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(end, str) for end in pair)):
             raise ValueError(f"not a pair of hook names: {type(pair).__name__}")
         begin, end = (_place(hook, graph, alignment) for hook in pair)
-        if begin.node == end.node:
+        if begin.node == end.node or begin.inner:
             continue
         if not begin.writers or not end.readers:
             raise ValueError(f"no edge from {pair[0]} to {pair[1]}")
@@ -60,12 +66,12 @@ def _place(hook: str, graph: Graph, alignment: Mapping[str, str]) -> _Place:
         return _Place("pos", ("pos",))
     if form == ("hook_resid_pre", True, False) and block == "0":
         return _Place("input", ("embed", "pos"))
-    if form == ("hook_resid_post", True, False) and block == str(graph.n_layers - 1):
+    if form == ("hook_resid_post", True, False) and int(block) < graph.n_layers:
         return _Place("logits", readers=("logits",))
     if form == ("attn.hook_result", True, True):
         return _Place(head, (head,), tuple(f"{head}<{x}>" for x in "qkv"))
     if form in [(f"attn.hook_{x}", True, True) for x in "qkv"]:
-        return _Place(head, (head,))
+        return _Place(head, inner=True)
     if form in [(f"hook_{x}_input", True, True) for x in "qkv"]:
         return _Place(head, readers=(f"{head}<{name[5]}>",))
     if form == ("hook_mlp_in", True, False):

@@ -38,7 +38,7 @@ def told(repository: str, revision: str | None = None) -> Iterator[None]:
         status = getattr(error.response, "status_code", None)
         rights = " (`hf auth login`)" if status in (401, 403) else ""
         raise InterpbenchError(f"{where}: the hub answers {status}{rights}: {first_line(error)}") from None
-    except (OSError, TRANSPORT) as error:
+    except (OSError, ValueError, TRANSPORT) as error:
         raise InterpbenchError(f"{where}: {first_line(error)}") from None
     finally:
         logging.set_verbosity(verbosity)

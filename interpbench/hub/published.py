@@ -29,10 +29,10 @@ from interpbench.subjects import HUB, Subject, check_fit, sound_model
 from interpbench.transformer import Config
 
 WEIGHTS, CONFIG, EDGES, TRAINING = "ll_model.pth", "ll_model_cfg.pkl", "edges.pkl", "meta.json"
-LARGEST = {WEIGHTS: 256 * MEGABYTE, CONFIG: MEGABYTE, EDGES: MEGABYTE, TRAINING: MEGABYTE}
+LARGEST = {WEIGHTS: 256 * MEGABYTE, **dict.fromkeys((CONFIG, EDGES, TRAINING), MEGABYTE // 4)}
 """Bytes that a file may have."""
 SIZES = "n_layers n_heads d_model d_head d_mlp n_ctx d_vocab d_vocab_out".split()
-SHAPE = (*SIZES, "act_fn", "attention_dir", "normalization_type")
+SHAPE = (*SIZES, "act_fn", "attention_dir", "normalization_type", "eps")
 EXPECTED: Mapping[str, tuple[Any, ...]] = {
     "positional_embedding_type": ("standard",),
     **dict.fromkeys("attn_only parallel_attn_mlp gated_mlp use_local_attn post_embedding_ln".split(), (False,)),
@@ -94,15 +94,13 @@ def _config(fields: Any) -> Config:
     """
     if not isinstance(fields, dict):
         raise ValueError(f"{shown(fields)} where a configuration belongs")
-    for key in (key for key in SHAPE if key not in fields):
-        raise ValueError(f"the configuration lacks {key!r}")
-    expected = {**EXPECTED, "n_key_value_heads": (None, fields["n_heads"])}
+    expected = {**EXPECTED, "n_key_value_heads": (None, fields.get("n_heads"))}
     for key, allowed in expected.items():
         if fields.get(key, allowed[0]) not in allowed:
             raise ValueError(f"{key} is {shown(fields[key])}, which our transformer does not have")
     scale = fields.get("attn_scale", -1.0) if fields.get("use_attn_scale", True) else 1.0
-    shape = {key: fields[key] for key in SHAPE}
-    return Config(**shape, eps=fields.get("eps", 1e-5), attn_scale=0.0 if scale == -1.0 else scale)
+    shape = {key: value for key, value in fields.items() if key in SHAPE}
+    return Config.from_json(shape | {"attn_scale": 0.0 if scale == -1.0 else scale})
 
 
 def _weights(path: Path, config: Config) -> dict[str, Tensor]:

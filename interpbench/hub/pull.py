@@ -5,6 +5,7 @@ One converted subject a case is kept, where `load_subject(case, "hub")` finds it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from filelock import FileLock
 from huggingface_hub import HfApi, errors, hf_hub_download
 
 from interpbench.case import Case
-from interpbench.errors import InterpbenchError
+from interpbench.errors import InterpbenchError, brief
 from interpbench.hub.errors import TRANSPORT, told, unreachable
 from interpbench.hub.published import LARGEST, WEIGHTS, read_published
 from interpbench.subjects import HUB, save_subject, stored_card, stored_folder
@@ -43,13 +44,15 @@ def open_repository(name: str, revision: str) -> Repository:
     """Ask once what there is, and of which commit. Raises InterpbenchError if there is no such thing."""
     with told(name, revision):
         try:
-            found = HfApi().repo_info(name, revision=revision, timeout=20)
+            found = HfApi().model_info(name, revision=revision, timeout=20)
         except errors.HfHubHTTPError:
             raise
         except (OSError, TRANSPORT):  # offline, or no network: the cache may do
             return Repository(name, revision, None)
     files = frozenset(each.rfilename for each in found.siblings or ())
-    return Repository(name, found.sha or revision, files)
+    if not re.fullmatch("[0-9a-f]{40}", found.sha or ""):  # it becomes the name of a folder
+        raise InterpbenchError(f"{name}: the hub names no commit for {brief(revision)}")
+    return Repository(name, found.sha, files)
 
 
 def is_here(case: Case, name: str, commit: str) -> bool:

@@ -30,7 +30,8 @@ def push(folder: Path, repository: str, private: bool, force: bool) -> str:
     with told(repository):
         hub = HfApi()
         hub.create_repo(repository, private=private, exist_ok=True)
-        there = sorted({WEIGHTS, CIRCUIT, CARD, README} & set(hub.list_repo_files(repository)))
+        listed = {each.rfilename for each in hub.model_info(repository).siblings or ()}
+        there = sorted({WEIGHTS, CIRCUIT, CARD, README} & listed)
         if there and not force:
             raise UsageError(f"{repository} holds {', '.join(there)}; --force replaces them")
         message = f"A subject of case {subject.case.name}"
