@@ -91,8 +91,8 @@ class Config:
                 raise ValueError(f"{name} is {shown(value)}, expected a number of at least 0")
             if field.type.startswith("str") and value is not None and not isinstance(value, str):
                 raise ValueError(f"{name} is {shown(value)}, expected a text")
-        numbers = {name: float(value) for name, value in data.items() if known[name].type == "float"}
-        config = cls(**data | numbers)
+        typed: dict[str, Any] = {k: float(v) if known[k].type == "float" else v for k, v in data.items()}
+        config = cls(**typed)
         _ = config.graph  # refuses more edges than fit into memory
         return config
 

@@ -468,8 +468,8 @@ def test_nothing_is_published_without_rights_or_of_damage(
 def test_the_page_of_a_published_subject_says_what_it_is_not(cli: Callable, hub: Hub) -> None:
     from interpbench.hub.model_card import model_card
 
-    text = model_card(read_published(DATA / "dict_cfg" / "3", ib.load_case("3"), {}), REPO)
-    assert "license: cc-by-4.0" in text and "not certified" in text
+    text = model_card(read_published(DATA / "dict_cfg" / "3", ib.load_case("3"), {"commit": COMMIT}), REPO)
+    assert "license: cc-by-4.0" in text and "not certified" in text and "Converted from" in text
 
 
 # The benchmark's metadata

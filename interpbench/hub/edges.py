@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from interpbench.errors import shown
 from interpbench.graph import Circuit, Graph
 
 _HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?", re.ASCII)
@@ -55,27 +56,26 @@ def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circu
 
 
 def _place(hook: str, graph: Graph, alignment: Mapping[str, str]) -> _Place:
-    match = _HOOK.fullmatch(hook)
-    block, name, index = match.groups() if match else (None, "", None)
-    head = alignment.get(f"a{block}.h{index}", f"a{block}.h{index}")
-    mlp = alignment.get(f"m{block}", f"m{block}")
-    form = (name, block is not None, index is not None)
-    if form == ("hook_embed", False, False):
-        return _Place("embed", ("embed",))
-    if form == ("hook_pos_embed", False, False):
-        return _Place("pos", ("pos",))
-    if form == ("hook_resid_pre", True, False) and block == "0":
-        return _Place("input", ("embed", "pos"))
-    if form == ("hook_resid_post", True, False) and int(block) < graph.n_layers:
-        return _Place("logits", readers=("logits",))
-    if form == ("attn.hook_result", True, True):
-        return _Place(head, (head,), tuple(f"{head}<{x}>" for x in "qkv"))
-    if form in [(f"attn.hook_{x}", True, True) for x in "qkv"]:
-        return _Place(head, inner=True)
-    if form in [(f"hook_{x}_input", True, True) for x in "qkv"]:
-        return _Place(head, readers=(f"{head}<{name[5]}>",))
-    if form == ("hook_mlp_in", True, False):
-        return _Place(mlp, readers=(mlp,))
-    if form == ("hook_mlp_out", True, False):
-        return _Place(mlp, (mlp,), (mlp,))
-    raise ValueError(f"no hook {' '.join(hook.split())[:60]!r} in a graph of {graph.n_layers} layers")
+    found = _HOOK.fullmatch(hook)
+    block, name, index = found.groups() if found else (None, None, None)
+    head, mlp = (alignment.get(node, node) for node in (f"a{block}.h{index}", f"m{block}"))
+    match (name, block, index):
+        case ("hook_embed", None, None):
+            return _Place("embed", ("embed",))
+        case ("hook_pos_embed", None, None):
+            return _Place("pos", ("pos",))
+        case ("hook_resid_pre", "0", None):
+            return _Place("input", ("embed", "pos"))
+        case ("hook_resid_post", str(layer), None) if int(layer) < graph.n_layers:
+            return _Place("logits", readers=("logits",))
+        case ("attn.hook_result", str(), str()):
+            return _Place(head, (head,), tuple(f"{head}<{x}>" for x in "qkv"))
+        case ("attn.hook_q" | "attn.hook_k" | "attn.hook_v", str(), str()):
+            return _Place(head, inner=True)
+        case ("hook_q_input" | "hook_k_input" | "hook_v_input" as name, str(), str()):
+            return _Place(head, readers=(f"{head}<{name[len('hook_')]}>",))
+        case ("hook_mlp_in", str(), None):
+            return _Place(mlp, readers=(mlp,))
+        case ("hook_mlp_out", str(), None):
+            return _Place(mlp, (mlp,), (mlp,))
+    raise ValueError(f"no hook {shown(hook)} in a graph of {graph.n_layers} layers")

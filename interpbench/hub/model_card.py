@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -39,6 +40,8 @@ def model_card(subject: Subject, repository: str) -> str:
         *subject.circuit.to_json()["edges"],
         *("```", "", "## Certificate (`card.json`)", "", *measured, ""),
     ]
+    if card.get("source"):
+        lines += ["## Converted from", "", "```json", json.dumps(card["source"], indent=1), "```", ""]
     if card.get("command"):
         lines += ["## Made by", "", "```sh", brief(str(card["command"])), "```", ""]
     return "\n".join(lines)

@@ -50,9 +50,10 @@ def open_repository(name: str, revision: str) -> Repository:
         except (OSError, TRANSPORT):  # offline, or no network: the cache may do
             return Repository(name, revision, None)
     files = frozenset(each.rfilename for each in found.siblings or ())
-    if not re.fullmatch("[0-9a-f]{40}", found.sha or ""):  # it becomes the name of a folder
+    commit = found.sha or ""
+    if not re.fullmatch("[0-9a-f]{40}", commit):  # it becomes the name of a folder
         raise InterpbenchError(f"{name}: the hub names no commit for {brief(revision)}")
-    return Repository(name, found.sha, files)
+    return Repository(name, commit, files)
 
 
 def is_here(case: Case, name: str, commit: str) -> bool:

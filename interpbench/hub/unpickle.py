@@ -3,7 +3,7 @@
 A pickle is a program: its instructions name functions, and Python's unpickler imports and calls them. Here the
 stream is only parsed (by `pickletools`), and the few instructions that build plain data are carried out; the names
 it may hold are those of `ADMITTED`, and each stands for a maker of plain data of ours. Nothing is imported, nothing of
-the stream's is called, and no instruction makes more memory than the bytes it takes.
+the stream's is called, and what is made grows with the length of the stream alone, whatever sizes it states.
 """
 
 from __future__ import annotations
