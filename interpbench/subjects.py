@@ -277,6 +277,8 @@ def _read_weights(path: Path) -> Transformer:
     from interpbench.transformer import Config
 
     try:
+        if not path.is_file():
+            raise OSError("no such file")
         with safe_open(path, framework="pt") as file:
             config = Config.from_json(parse_json((file.metadata() or {})["config"]))
             config.check_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})

@@ -370,12 +370,23 @@ def link(name: str, target: str) -> Callable[[Path], None]:
     return change
 
 
+def pipe(name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return change
+
+
 DEEP = b"[" * 100_000
 SUBJECTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a header of exabytes": (raw("weights.safetensors", header(1 << 60)), "unreadable"),
     "a header larger than the file": (raw("weights.safetensors", header(1 << 20)), "unreadable"),
     "a header that is no JSON": (raw("weights.safetensors", header(4, b"\xff\xfe[{")), "unreadable"),
     "a header too deep": (raw("weights.safetensors", header(len(DEEP), DEEP)), "unreadable"),
+    "weights without end": (link("weights.safetensors", "/dev/zero"), "unreadable"),
+    "weights that never come": (pipe("weights.safetensors"), "unreadable"),
+    "a card that never comes": (pipe("card.json"), "unreadable"),
     "offsets outside the file": (
         raw("weights.safetensors", header(64, b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,1600]}}'.ljust(64))),
         "unreadable",
