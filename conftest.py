@@ -17,7 +17,16 @@ os.environ["INTERPBENCH_CACHE"] = tempfile.mkdtemp(prefix="interpbench-tests-")
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ("certificate", "circuit_file", "evaluate", "incremental", "problem", "trainers.rows", "transformer")
+CHECKED = (
+    "certificate",
+    "circuit_file",
+    "evaluate",
+    "faithfulness",
+    "incremental",
+    "problem",
+    "trainers.rows",
+    "transformer",
+)
 install_import_hook([f"interpbench.{module}" for module in CHECKED], "beartype.beartype")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interpbench.hookspecs import hookimpl
     from interpbench.plugins import load_case
     from interpbench.problem import Discovery, Problem, Technique
+    from interpbench.protocols import PAPER_GRID
     from interpbench.runner import Result, run
     from interpbench.subjects import Subject, load_subject, save_subject
     from interpbench.trainers import Trained, Trainer
@@ -30,6 +31,7 @@ _HOME = {
     "hookspecs": ("hookimpl",),
     "plugins": ("load_case",),
     "problem": ("Discovery", "Problem", "Technique"),
+    "protocols": ("PAPER_GRID",),
     "runner": ("Result", "run"),
     "subjects": ("Subject", "load_subject", "save_subject"),
     "trainers": ("Trained", "Trainer"),
@@ -38,6 +40,7 @@ _HOME = {
 _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "PAPER_GRID",
     "Case",
     "Circuit",
     "Config",

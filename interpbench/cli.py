@@ -192,27 +192,93 @@ def verify(
     raise typer.Exit(certify.verify(case, suite, model, seed, as_json))
 
 
+Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
+Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
+Unique = Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")]
+Protocol = Annotated[
+    Literal["default", "paper", "mib"], typer.Option("--protocol", help="What is measured beside the ranking.")
+]
+Resamples = Annotated[int, typer.Option("--resamples", min=1, help="Data seeds, from --seed on.")]
+Runs = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where runs are kept.")]
+
+
 def _run(
     technique: str,
     config: Any,
     case: Cases = "",
     suite: Suite = "",
     model: Model = "siit",
-    samples: Annotated[int, typer.Option(min=1, help="Pairs of clean and corrupted inputs.")] = 1000,
+    samples: Samples = 1000,
     seed: Seed = 0,
-    ablation: Annotated[
-        Literal["resample", "mean", "zero"], typer.Option(help="What a cut edge carries.")
-    ] = "resample",
-    unique: Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")] = False,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
+    resamples: Resamples = 1,
+    ablation: Ablation = "resample",
+    unique: Unique = False,
+    protocol: Protocol = "default",
+    out: Runs = Path("runs"),
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     from interpbench.commands import discover
 
-    data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique}
+    data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique, "protocol": protocol}
     settings = data | {"out": out, "force": force, "config": config}
-    raise typer.Exit(discover.run(technique, case, suite, model, settings, as_json))
+    raise typer.Exit(discover.run(technique, case, suite, model, settings, resamples, as_json))
+
+
+@app.command()
+def bench(
+    techniques: Annotated[str, typer.Option(metavar="NAME,...", help="Techniques, with commas between.")],
+    case: Cases = "",
+    suite: Suite = "",
+    models: Annotated[str, typer.Option(metavar="MODEL,...", help="Models, with commas between.")] = "siit",
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="TECHNIQUE.OPTION=VALUE,...", help="Settings to go through.")
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[TECHNIQUE.OPTION=VALUE,...]", help="More of the grid.")
+    ] = None,
+    samples: Samples = 1000,
+    seed: Seed = 0,
+    resamples: Resamples = 1,
+    ablation: Ablation = "resample",
+    unique: Unique = False,
+    protocol: Protocol = "default",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at a time.")] = os.cpu_count() or 1,
+    out: Runs = Path("runs"),
+    certified: Annotated[bool, typer.Option("--certified", help="Leave out subjects without a certificate.")] = False,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run techniques on many cases, over processes, and compare them. What is done already is not done again."""
+    from interpbench.bench import Matrix
+    from interpbench.commands import bench
+    from interpbench.runner import Data
+
+    methods, kinds = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (techniques, models))
+    data = Data(samples, seed, ablation, unique, protocol)
+    matrix = Matrix(methods, kinds, (*(grid or ()), *(more or ())), data, resamples, out, certified)
+    raise typer.Exit(bench.run(case, suite, matrix, jobs, force, dry_run, as_json))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs.")],
+    form: Annotated[
+        Literal["text", "csv", "markdown", "json", "html"] | None,
+        typer.Option("--format", help="Default: by the ending of --out, or text."),
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME", help="What is compared: heads.auroc, paper.area, ...")] = (
+        "heads.auroc"
+    ),
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there, instead of to stdout.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs: tables, statistics, figures; as text, CSV, Markdown, JSON or one page of HTML."""
+    from interpbench.commands import report
+
+    raise typer.Exit(report.report(runs, "json" if as_json else form or "", metric, out, force))
 
 
 def _train(

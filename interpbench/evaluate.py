@@ -65,6 +65,21 @@ def roc(
     return fp[corner] / fp[-1], tp[corner] / tp[-1]
 
 
+def precision_recall(
+    scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " threshold"], Float[np.ndarray, " threshold"]]:
+    """Recall and precision for every distinct threshold downwards, from recall 0 at the first one's precision.
+
+    Taken as steps, each precision holding back to the recall before, the area below is `average_precision`. Raises
+    ValueError if nothing is true.
+    """
+    if not true.any():
+        raise ValueError("nothing is true: recall has no meaning")
+    tp, fp = (counts[1:] for counts in _counts(scores, true))
+    precision = tp / (tp + fp)
+    return np.append(0, tp / tp[-1]), np.append(precision[0], precision)
+
+
 def auroc(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> float | None:
     """Chance that a true one is scored above a false one, ties half; None if all or nothing is true."""
     fpr, tpr = roc(scores, true)
@@ -75,8 +90,8 @@ def average_precision(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " 
     """Mean precision over the true ones, each at its own threshold; None if nothing is true."""
     if not true.any():
         return None
-    tp, fp = (counts[1:] for counts in _counts(scores, true))
-    return float((np.diff(tp, prepend=0) * tp / (tp + fp)).sum() / tp[-1])
+    recall, precision = precision_recall(scores, true)
+    return float((np.diff(recall) * precision[1:]).sum())
 
 
 def rates(chosen: Bool[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> dict[str, float | int | None]:

@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from interpbench.errors import shown, unknown
 
-Granularity = Literal["edges", "heads", "nodes"]
-GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
+Granularity = Literal["edges", "heads", "nodes", "mib"]
+GRANULARITIES: tuple[Granularity, ...] = ("edges", "heads", "nodes")
+"""What every result is judged at."""
 MOST_EDGES = 1_000_000
 """More than this is a mistake in a file, not a graph that fits into memory."""
 
@@ -149,10 +150,13 @@ class Graph:
         readers = [_merged_node(r) for r in self.readers]
         pairs = [(writers[w], readers[r]) for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
         heads = list(dict.fromkeys(f"{w}->{r}" for w, r in pairs if (w, r) != ("input", "logits")))
-        at_head, at_node = ({name: i for i, name in enumerate(names)} for names in (heads, self.nodes))
+        apart = [f"{writers[w]}->{self.readers[r]}" for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
+        mib = list(dict.fromkeys(apart))
+        at_head, at_node, at_mib = ({name: i for i, name in enumerate(names)} for names in (heads, self.nodes, mib))
         return {
             "edges": (self.edges, np.arange(self.n_edges)[:, None]),
             "heads": (tuple(heads), np.array([[at_head.get(f"{w}->{r}", -1)] for w, r in pairs])),
+            "mib": (tuple(mib), np.array([[at_mib[name]] for name in apart])),
             "nodes": (self.nodes, np.array([[at_node.get(w, -1), at_node.get(r, -1)] for w, r in pairs])),
         }
 
@@ -160,7 +164,7 @@ class Graph:
         """Names that a circuit is judged over.
 
         `edges`: all edges. `heads`: q, k, v merged into the head, embed and pos into `input`, `input->logits` left
-        out. `nodes`: heads and MLPs.
+        out. `nodes`: heads and MLPs. `mib`: as `edges`, but embed and pos merged into `input` (arXiv 2504.13151).
         """
         return self._merged[granularity][0]
 
@@ -173,6 +177,12 @@ class Graph:
             kept = column >= 0
             np.maximum.at(np.moveaxis(merged, -1, 0), column[kept], np.moveaxis(values, -1, 0)[kept])
         return merged
+
+    def spread(self, values: np.ndarray, granularity: Granularity) -> np.ndarray:
+        """To every edge the value of what it merges into (0: nothing); `[*, universe]` to `[*, edge]`. Not of nodes."""
+        targets = self._merged[granularity][1][:, 0]
+        values = np.asarray(values)
+        return np.where(targets >= 0, values[..., targets], np.zeros((), values.dtype))
 
     def to_networkx(self) -> Any:
         """The graph at `heads` granularity as a `networkx.DiGraph` (for export and layout)."""
@@ -222,9 +232,8 @@ class Circuit:
 
     def mask(self) -> np.ndarray:
         """1 on every edge that belongs to the circuit (at `heads`: that merges into it); float32 `[edge]`."""
-        names, targets = self.graph._merged[self.granularity]
-        inside = np.array([name in self.edges for name in names] + [False])
-        return inside[targets[:, 0]].astype(np.float32)
+        inside = np.array([name in self.edges for name in self.graph.universe(self.granularity)], dtype=np.float32)
+        return self.graph.spread(inside, self.granularity)
 
     def members(self, granularity: Granularity) -> np.ndarray:
         """Which names of the universe belong to the circuit; bool `[universe]`."""

@@ -1,4 +1,4 @@
-"""Work on many things at once: one process each, one thread a process. What fails is told, the rest goes on."""
+"""Work on many things at once, in several processes of one thread. What fails is told, the rest goes on."""
 
 from __future__ import annotations
 
@@ -30,36 +30,47 @@ class Event:
 
 
 def run_jobs(work: Work, items: Sequence[Any], jobs: int) -> Iterator[Event]:
-    """`work(item, report)` for all items, at most `jobs` at a time, in processes of their own.
+    """`work(item, report)` for all items in `jobs` processes, which take them in their order.
 
     `work` must be a function of a module; it may `report` facts. Yields events as they come; an exception, or the
     death of a process, is the end of that item only. Left early, it ends what is running.
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(range(len(items)))
-    running: dict[Connection, tuple[int, Any]] = {}
+    running: dict[Any, tuple[int, Any]] = {}
+
+    def hand_out(pipe: Any, process: Any) -> None:
+        if waiting:
+            running[pipe] = (waiting.pop(0), process)
+            pipe.send(items[running[pipe][0]])
+        else:
+            pipe.close()
+
+    def start() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        hand_out(ours, process)
+
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                item = waiting.pop(0)
-                ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_serve, args=(work, items[item], theirs), daemon=True)
-                process.start()
-                theirs.close()
-                running[ours] = (item, process)
-            for ready in wait(list(running)):
-                pipe: Any = ready
+                start()
+            for pipe in wait(list(running)):
                 item, process = running[pipe]
                 event = _receive(item, pipe, process)
                 if event.ended:
                     del running[pipe]
+                    if process.is_alive():
+                        hand_out(pipe, process)
                 yield event
     finally:
         for _, process in running.values():
             process.terminate()
 
 
-def _receive(item: int, pipe: Connection, process: Any) -> Event:
+def _receive(item: int, pipe: Any, process: Any) -> Event:
     try:
         return replace(pipe.recv(), item=item)
     except EOFError:
@@ -67,14 +78,18 @@ def _receive(item: int, pipe: Connection, process: Any) -> Event:
         return Event(item, error=f"its process ended with status {process.exitcode}")
 
 
-def _serve(work: Work, item: Any, pipe: Connection) -> None:
-    """What a process does: send facts, then a value or an error."""
-    try:
-        ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
-    except Exception as error:  # told to the parent, which counts it
-        ended = Event(0, error=one_line(error))
-    pipe.send(ended)
-    pipe.close()
+def _serve(work: Work, pipe: Connection) -> None:
+    """What a process does: for one item after another send facts, then a value or an error."""
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
+        except Exception as error:  # told to the parent, which counts it
+            ended = Event(0, error=one_line(error))
+        pipe.send(ended)
 
 
 def one_line(error: BaseException) -> str:

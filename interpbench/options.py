@@ -36,6 +36,32 @@ def make_config(config: type, options: Mapping[str, Any], owner: str) -> Any:
         raise UsageError(f"{owner}: {error}") from None
 
 
+def parse_value(config: type, name: str, text: str, owner: str) -> tuple[str, Any]:
+    """The field that an option sets, and its value as typed on a command line; items of a list are joined by `+`.
+
+    Raises UsageError for an option that does not exist or a text that is no value of it.
+    """
+    hints = get_type_hints(config)
+    field = next((own for own in hints if own.rstrip("_") == name.replace("-", "_").rstrip("_")), None)
+    if field is None:
+        raise UsageError(f"{owner}: {unknown('option', name, hints)}")
+    return field, _parse(hints[field], text, f"{owner}: {name}")
+
+
+def _parse(hint: Any, text: str, what: str) -> Any:
+    if get_origin(hint) is tuple:
+        (item,) = set(get_args(hint)) - {...}
+        return tuple(_parse(item, word, what) for word in text.split("+") if word)
+    kinds = {bool: {"true": True, "false": False}.__getitem__, int: int, float: float, str: str}
+    try:
+        value = kinds[hint](text) if hint in kinds else text
+    except (KeyError, ValueError):
+        value = None
+    if not _fits(value, hint):
+        raise UsageError(f"{what} is {text!r}, expected {'true or false' if hint is bool else _type_name(hint)}")
+    return value
+
+
 def with_options(function: Callable[..., Any], config: type, owner: str) -> Callable[..., Any]:
     """`function` with its parameter `config` replaced by one option for every field of the dataclass.
 

@@ -6,7 +6,7 @@ their own place on the head. Plain text, no library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from interpbench.graph import Circuit, Graph
@@ -17,14 +17,27 @@ WIDTH, HEIGHT = 62, 30
 COLUMN, ROW, MARGIN = 96, 112, 36
 COLOURS = {"q": "#b8336a", "k": "#2a6f97", "v": "#3a7d44", "": "#333333"}
 LEGEND = (("q", "into a query"), ("k", "into a key"), ("v", "into a value"), ("", "into an MLP or the logits"))
-LEGEND_STEP, LEGEND_WIDTH = 104, 520
+JUDGED = {"true": ("#2e7d32", ""), "missed": ("#e08e0b", "7 4"), "false": ("#c62828", "2 3")}
+"""Colour and dashes of an edge of a found circuit."""
+JUDGED_LEGEND = (("true", "found, and true"), ("missed", "true, but missed"), ("false", "found, but false"))
+LEGEND_STEP, LEGEND_WIDTH = 128, 620
 
 
-def circuit_svg(circuit: Circuit, title: str = "") -> str:
-    """The drawing as the text of an SVG file; `circuit` is at `edges` granularity."""
+def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None) -> str:
+    """The drawing as the text of an SVG file; circuits are at `edges` granularity.
+
+    With `found`, edges are coloured by what is right and wrong about it, else by what they go into.
+    """
     graph = circuit.graph
     place = positions(graph)
-    used = {end.split("<")[0] for edge in circuit.edges for end in edge.split("->")}
+    strokes: dict[str, tuple[str, str]] = {kind: (colour, "") for kind, colour in COLOURS.items()}
+    legend = LEGEND
+    kinds = {edge: _entrance(edge) for edge in circuit.edges}
+    if found is not None:
+        strokes, legend = JUDGED, JUDGED_LEGEND
+        kinds = {edge: "true" if edge in found.edges else "missed" for edge in circuit.edges}
+        kinds |= dict.fromkeys(found.edges - circuit.edges, "false")
+    used = {end.split("<")[0] for edge in kinds for end in edge.split("->")}
     nodes = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
     width = max(nodes, LEGEND_WIDTH, MARGIN + 8 * len(title))
     height = max(y for _, y in place.values()) + HEIGHT / 2 + MARGIN + 34
@@ -32,15 +45,20 @@ def circuit_svg(circuit: Circuit, title: str = "") -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
         f'height="{height:.0f}" font-family="sans-serif" font-size="12">',
         f"<title>{escape(title)}</title>",
-        "<defs>" + "".join(_arrow(kind) for kind in COLOURS) + "</defs>",
+        "<defs>" + "".join(_arrow(kind, colour) for kind, (colour, _) in strokes.items()) + "</defs>",
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="white"/>',
         f'<text x="{MARGIN - 20}" y="24" font-size="15" fill="#111">{escape(title)}</text>',
     ]
     lines += [_row_label(graph, layer, place) for layer in range(graph.n_layers)]
-    lines += [_edge(edge, place) for edge in graph.edges if edge in circuit.edges]
+    lines += [_edge(edge, kinds[edge], strokes[kinds[edge]], place) for edge in graph.edges if edge in kinds]
     lines += [_node(name, at, name in used) for name, at in place.items()]
-    lines += _legend(height)
+    lines += _legend(height, [(strokes[kind], text) for kind, text in legend])
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _entrance(edge: str) -> str:
+    """What an edge goes into: q, k, v, or nothing of a head."""
+    return edge.rstrip(">").partition("<")[2]
 
 
 def positions(graph: Graph) -> Mapping[str, tuple[float, float]]:
@@ -69,26 +87,27 @@ def _node(name: str, at: tuple[float, float], used: bool) -> str:
     return shape + label
 
 
-def _edge(edge: str, place: Mapping[str, tuple[float, float]]) -> str:
+def _edge(edge: str, kind: str, stroke: tuple[str, str], place: Mapping[str, tuple[float, float]]) -> str:
     """A curve from the top of the writer to the bottom of the reader, bent away from what stands between."""
     writer, reader = edge.split("->")
-    node, _, kind = reader.rstrip(">").partition("<")
-    (x0, y0), (x1, y1) = place[writer], place[node]
+    (x0, y0), (x1, y1) = place[writer], place[reader.split("<")[0]]
     y0, y1 = y0 - HEIGHT / 2, y1 + HEIGHT / 2 + 2
-    x1 += {"q": -WIDTH / 3, "k": 0, "v": WIDTH / 3, "": 0}[kind]
+    x1 += {"q": -WIDTH / 3, "k": 0, "v": WIDTH / 3, "": 0}[_entrance(edge)]
     rise = y0 - y1
     bend = 0.62 * COLUMN if abs(x1 - x0) < COLUMN / 2 and rise > ROW else 0
     path = f"M{x0:.1f},{y0:.1f} C{x0 + bend:.1f},{y0 - 0.45 * rise:.1f} {x1 + bend:.1f},{y1 + 0.45 * rise:.1f}"
+    colour, dashes = stroke
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
-        f'<path d="{path} {x1:.1f},{y1:.1f}" fill="none" stroke="{COLOURS[kind]}" stroke-width="2.4" '
+        f'<path d="{path} {x1:.1f},{y1:.1f}" fill="none" stroke="{colour}"{dashed} stroke-width="2.4" '
         f'stroke-opacity="0.85" marker-end="url(#arrow{kind})"><title>{escape(edge)}</title></path>'
     )
 
 
-def _arrow(kind: str) -> str:
+def _arrow(kind: str, colour: str) -> str:
     return (
         f'<marker id="arrow{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z" fill="{COLOURS[kind]}"/></marker>'
+        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z" fill="{colour}"/></marker>'
     )
 
 
@@ -97,10 +116,11 @@ def _row_label(graph: Graph, layer: int, place: Mapping[str, tuple[float, float]
     return f'<text x="{MARGIN - 20}" y="{y + 4:.1f}" fill="#888888">layer {layer}</text>'
 
 
-def _legend(height: float) -> list[str]:
+def _legend(height: float, entries: Sequence[tuple[tuple[str, str], str]]) -> list[str]:
     lines = []
-    for i, (kind, text) in enumerate(LEGEND):
+    for i, ((colour, dashes), text) in enumerate(entries):
         x = MARGIN - 20 + LEGEND_STEP * i
-        lines.append(f'<path d="M{x},{height - 18:.0f} h18" stroke="{COLOURS[kind]}" stroke-width="2.4"/>')
+        stroke = f'stroke="{colour}" stroke-dasharray="{dashes or "none"}"'
+        lines.append(f'<path d="M{x},{height - 18:.0f} h18" {stroke} stroke-width="2.4"/>')
         lines.append(f'<text x="{x + 23}" y="{height - 14:.0f}" fill="#555555" font-size="11">{text}</text>')
     return lines

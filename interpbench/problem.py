@@ -10,6 +10,7 @@ Losses (`LOSSES`) are means over scored positions, lower being nearer to the ful
     logit-diff  minus (logit of the clean answer - logit of the corrupted answer)         categorical
     shift       (output - clean answer) * (corrupted answer - clean answer)               numerical
     mse, mae    squared, absolute error to the full model's output                        both
+    label       cross-entropy of, absolute error to the program's answer                  both, where it is given
 
 `kl`, `mse` and `mae` are lowest where nothing is cut, so that their gradient there is zero or, for `mae`, undefined;
 `logit-diff` and `shift` are not, and that is why gradients at the clean point use those.
@@ -51,11 +52,11 @@ __all__ = [
 
 Output = Literal["categorical", "numerical"]
 Ablation = Literal["resample", "mean", "zero"]
-Loss = Literal["kl", "ce", "logit-diff", "shift", "mse", "mae"]
+Loss = Literal["kl", "ce", "logit-diff", "shift", "mse", "mae", "label"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 LOSSES: Mapping[Output, tuple[Loss, ...]] = {
-    "categorical": ("kl", "ce", "logit-diff", "mse", "mae"),
-    "numerical": ("shift", "mse", "mae"),
+    "categorical": ("kl", "ce", "logit-diff", "mse", "mae", "label"),
+    "numerical": ("shift", "mse", "mae", "label"),
 }
 CHUNK = 1 << 24
 """How many activations (numbers) one pass may hold."""
@@ -69,6 +70,7 @@ class Problem:
 
     `clean` and `corrupted` are token ids, `scored` says where answers count; `other` is what every writer adds where
     its edge is cut (one row for a mean or zero); `full` and `corrupted_full` are the uncut model's logits on both.
+    `labels` are the program's answers in the form of logits, for a loss that compares with them.
     """
 
     model: Transformer
@@ -81,6 +83,7 @@ class Problem:
     other: Activations
     full: Float[Tensor, "row position vocab_out"]
     corrupted_full: Float[Tensor, "row position vocab_out"]
+    labels: Float[Tensor, "row position vocab_out"] | None = None
 
     @property
     def graph(self) -> Graph:
@@ -104,8 +107,8 @@ class Problem:
 
     @property
     def losses_offered(self) -> tuple[Loss, ...]:
-        """The losses that fit the kind of output."""
-        return LOSSES[self.output]
+        """The losses that fit the kind of output, and the program's answers where there are any."""
+        return tuple(loss for loss in LOSSES[self.output] if loss != "label" or self.labels is not None)
 
     @property
     def faithfulness(self) -> Loss:
@@ -114,6 +117,8 @@ class Problem:
 
     def check_loss(self, kind: str) -> Loss:
         """The same loss. Raises UsageError if it does not exist or does not fit the kind of output."""
+        if kind == "label" and self.labels is None:
+            raise UsageError("loss 'label' compares with the program's answers, which --protocol paper gives")
         if kind not in self.losses_offered:
             raise UsageError(
                 f"loss '{kind}' is not offered for {self.output} outputs; offered: {', '.join(self.losses_offered)}"
@@ -137,18 +142,21 @@ class Problem:
     @cached_property
     def _answers(self) -> tuple[Tensor, Tensor]:
         """Logits of the full model at scored positions, on clean and on corrupted inputs; `[scored, out]` each."""
-        full, corrupted = (x.flatten(0, 1).index_select(0, self._where) for x in (self.full, self.corrupted_full))
-        return full, corrupted
+        return self._at_scored(self.full), self._at_scored(self.corrupted_full)
+
+    def _at_scored(self, answers: Float[Tensor, "row position out"]) -> Float[Tensor, "scored out"]:
+        return answers.flatten(0, 1).index_select(0, self._where)
 
     def loss_at_scored(self, logits: Float[Tensor, "*circuit scored out"], kind: Loss) -> Float[Tensor, "*circuit"]:
         """As `loss`, for logits already taken at the scored positions (by row, then position)."""
         full, corrupted = self._answers
+        told = self._at_scored(self.labels) if kind == "label" and self.labels is not None else full
         match self.check_loss(kind):
             case "kl":
                 log_p = full.log_softmax(-1)
                 each = (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1)
-            case "ce":
-                each = logits.logsumexp(-1) - logits.gather(-1, _picked(full, logits)).squeeze(-1)
+            case "ce" | "label" if self.output == "categorical":
+                each = logits.logsumexp(-1) - logits.gather(-1, _picked(told, logits)).squeeze(-1)
             case "logit-diff":
                 right, wrong = (logits.gather(-1, _picked(x, logits)).squeeze(-1) for x in (full, corrupted))
                 each = wrong - right
@@ -156,8 +164,8 @@ class Problem:
                 each = ((logits - full) * (corrupted - full)).squeeze(-1)
             case "mse":
                 each = (logits - full).square().mean(-1)
-            case "mae":
-                each = (logits - full).abs().mean(-1)
+            case _:
+                each = (logits - told).abs().mean(-1)
         return each.mean(-1)
 
     @torch.no_grad()
@@ -199,7 +207,9 @@ class Problem:
     def take(self, rows: slice | Int[Tensor, " n"]) -> Problem:
         """The same problem on some of its rows (a mean that edges are cut to stays that of all rows)."""
         named = {name: getattr(self, name)[rows] for name in ("clean", "corrupted", "scored", "full", "corrupted_full")}
-        return replace(self, **named, other=self.other if self.other.shape[-1] == 1 else self.other[..., rows])
+        labels = None if self.labels is None else self.labels[rows]
+        other = self.other if self.other.shape[-1] == 1 else self.other[..., rows]
+        return replace(self, **named, labels=labels, other=other)
 
     def _chunks(self, circuits: int) -> Iterator[tuple[Problem, float, slice]]:
         """Rows, their share of all scored positions, and circuits, such that one pass holds about `CHUNK` numbers."""
@@ -230,11 +240,13 @@ def make_problem(
     scored: np.ndarray | Tensor | None = None,
     ablation: str = "resample",
     seed: int = 0,
+    labels: Tensor | None = None,
 ) -> Problem:
     """State a problem. Token ids are `[row, position]`; `scored` is bool of the same shape (default: every position).
 
     A cut edge carries its writer's output on the corrupted input of the same row (`resample`), the writer's mean over
-    the corrupted inputs (`mean`), or `zero`. Raises UsageError for shapes that do not fit or nothing scored.
+    the corrupted inputs (`mean`), or `zero`. `labels` are answers to be told apart from the model's own, in the form of
+    its logits. Raises UsageError for shapes that do not fit or nothing scored.
     """
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
@@ -253,7 +265,9 @@ def make_problem(
     other = _ablated(model, corrupted, ablation)
     full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
     known: Ablation = ablation  # type: ignore[assignment]
-    return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full)
+    if labels is not None and labels.shape != full.shape:
+        raise UsageError(f"labels have shape {tuple(labels.shape)}; expected {tuple(full.shape)}, that of the logits")
+    return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full, labels)
 
 
 def _ablated(model: Transformer, corrupted: Tensor, ablation: str) -> Activations:
@@ -267,15 +281,22 @@ def _ablated(model: Transformer, corrupted: Tensor, ablation: str) -> Activation
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
-    """What a technique found: a score per edge, perhaps the circuit it would choose, perhaps notes (small JSON)."""
+    """What a technique found: a score per edge, perhaps the circuit it would choose, perhaps notes (small JSON).
+
+    `circuits` are those found at each of the technique's own thresholds, where it searches at each of them anew.
+    """
 
     scores: EdgeScores
     circuit: Circuit | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    circuits: Mapping[float, Circuit] = field(default_factory=dict)
 
 
 class Technique(Protocol):
-    """A way to find a circuit. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata."""
+    """A way to find a circuit. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata.
+
+    It may have `presets`: by protocol, values of fields that are used where an option is at its default.
+    """
 
     name: str
     version: str

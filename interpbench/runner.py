@@ -15,11 +15,12 @@ import torch
 from interpbench import plugins, store
 from interpbench.case import Case, defined
 from interpbench.certificate import scored_positions
-from interpbench.errors import UsageError
+from interpbench.errors import UsageError, unknown
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
 from interpbench.options import make_config
-from interpbench.problem import Ablation, make_problem
+from interpbench.problem import Ablation, Problem, Technique, make_problem
+from interpbench.protocols import PROTOCOLS, Protocol, measure, preset
 from interpbench.subjects import Subject, load_subject
 
 
@@ -37,6 +38,25 @@ class Result:
     folder: Path | None = None
 
 
+@dataclass(frozen=True)
+class Data:
+    """On what a technique is run: pairs of clean and corrupted inputs from a seed, what a cut edge carries, and what
+    is measured. `unique`: no clean input twice. Raises UsageError for numbers that make no sense.
+    """
+
+    samples: int = 1000
+    seed: int = 0
+    ablation: Ablation = "resample"
+    unique: bool = False
+    protocol: Protocol = "default"
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.seed < 0:
+            raise UsageError(f"samples is {self.samples} and seed {self.seed}; expected at least 1 and at least 0")
+        if self.protocol not in PROTOCOLS:
+            raise UsageError(unknown("protocol", self.protocol, PROTOCOLS))
+
+
 def run(
     technique: str,
     case: str | Case | Subject,
@@ -46,6 +66,7 @@ def run(
     seed: int = 0,
     ablation: Ablation = "resample",
     unique: bool = False,
+    protocol: Protocol = "default",
     out: str | Path | None = None,
     force: bool = False,
     config: Any = None,
@@ -54,53 +75,28 @@ def run(
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
     `samples` pairs of clean and corrupted inputs are drawn from `seed`, no clean one twice if `unique`; `options` are
-    the fields of the technique's `Config`, or `config` an instance of it. With `out`, the run is stored below that
-    folder, and a complete one that is there already is read instead, unless `force` does it again. Raises UsageError
-    for what does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique
-    raises.
+    the fields of the technique's `Config`, or `config` an instance of it; `protocol` adds metrics and may change what
+    is left at its default (`interpbench.protocols`). With `out`, the run is stored below that folder, and a complete
+    one that is there already is read instead, unless `force` does it again. Raises UsageError for what does not exist
+    or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
     """
+    data = Data(samples, seed, ablation, unique, protocol)
     method = plugins.load().technique(technique)
-    config = make_config(method.Config, options, technique) if config is None else config
-    if samples < 1 or seed < 0:
-        raise UsageError(f"samples is {samples} and seed {seed}; expected at least 1 and at least 0")
+    config = preset(method, make_config(method.Config, options, technique) if config is None else config, protocol)
     subject = case if isinstance(case, Subject) else load_subject(case, model)
-    asked: store.Asked = {
-        "schema": store.SCHEMA,
-        "case": subject.case.name,
-        "program_digest": subject.card["program_digest"],
-        "model": subject.kind,
-        "weights_hash": subject.weights_hash,
-        "technique": technique,
-        "technique_version": method.version,
-        "config": dataclasses.asdict(config),
-        "ablation": ablation,
-        "samples": samples,
-        "seed": seed,
-        "unique": unique,
-    }
-    digest = store.digest(asked)
+    asked = asked_of(method, config, subject, data)
     folder = None if out is None else store.run_folder(out, asked)
     if folder is not None and not force and (stored := store.read(folder)) is not None:
         record, scores = stored
         circuit = None if record["circuit"] is None else Circuit.from_json(record["circuit"])
         return Result(record["metrics"], scores, circuit, record, folder)
 
-    try:
-        clean, corrupted = subject.case.pairs(samples, seed, unique)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    scored = scored_positions(subject.case, clean)
-    if subject.case.partial:
-        reference = subject.case.reference()
-        scored &= defined(reference, reference.outputs(torch.from_numpy(clean))).numpy()
-    problem = make_problem(
-        subject.model, clean, corrupted, output=subject.case.output, scored=scored, ablation=ablation, seed=seed
-    )
+    problem = problem_of(subject, data)
     began = time.perf_counter()
     try:
         found = method.discover(problem, config)
         seconds = time.perf_counter() - began
-        metrics = judge(found, subject.circuit)
+        metrics = judge(found, subject.circuit) | measure(protocol, problem, found, subject.circuit)
     except UsageError:
         raise
     except Exception as error:
@@ -112,11 +108,12 @@ def run(
     record: store.Record = {
         **asked,
         "config": store.plain(asked["config"]),
-        "digest": digest,
+        "digest": store.digest(asked),
         "certified": certificate.get("certified"),
         "certified_edges": certificate.get("certified_edges"),
         "metrics": metrics,
         "circuit": None if found.circuit is None else found.circuit.to_json(),
+        "truth": subject.circuit.to_json(),
         "notes": store.plain(found.notes),
         "seconds": round(seconds, 4),
         "versions": {"python": platform.python_version()}
@@ -125,3 +122,49 @@ def run(
     if folder is not None:
         store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
     return Result(metrics, found.scores, found.circuit, record, folder)
+
+
+def asked_of(technique: Technique, config: Any, subject: Subject, data: Data) -> store.Asked:
+    """Everything that determines the result of a run, before it is begun."""
+    return {
+        "schema": store.SCHEMA,
+        "case": subject.case.name,
+        "program_digest": subject.card["program_digest"],
+        "model": subject.kind,
+        "weights_hash": subject.weights_hash,
+        "technique": technique.name,
+        "technique_version": technique.version,
+        "config": dataclasses.asdict(config),
+        "ablation": data.ablation,
+        "samples": data.samples,
+        "seed": data.seed,
+        "unique": data.unique,
+        "protocol": data.protocol,
+    }
+
+
+def problem_of(subject: Subject, data: Data) -> Problem:
+    """What a technique is given: the model and inputs, and under the `paper` protocol the program's answers.
+
+    Where the program gives no answer, nothing is scored. Raises UsageError if there are too few different inputs.
+    """
+    case = subject.case
+    try:
+        clean, corrupted = case.pairs(data.samples, data.seed, data.unique)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    scored, labels = scored_positions(case, clean), None
+    if case.partial or data.protocol == "paper":
+        reference = case.reference()
+        labels = reference.outputs(torch.from_numpy(clean))
+        scored &= defined(reference, labels).numpy() if case.partial else True
+    return make_problem(
+        subject.model,
+        clean,
+        corrupted,
+        output=case.output,
+        scored=scored,
+        ablation=data.ablation,
+        seed=data.seed,
+        labels=labels if data.protocol == "paper" else None,
+    )

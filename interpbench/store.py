@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from interpbench.atomic import write_text
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.errors import InterpbenchError, UsageError, shown
 from interpbench.files import read_json
@@ -42,16 +42,20 @@ class Asked(TypedDict):
     samples: int
     seed: int
     unique: bool
+    protocol: str
 
 
 class Record(Asked):
-    """The content of run.json. `metrics` is that of `evaluate.judge`; `circuit` the chosen one (`to_json`), or None."""
+    """The content of run.json: `metrics` of `evaluate.judge` and the protocol, the chosen circuit (`to_json`) or None,
+    and the true one.
+    """
 
     digest: str
     certified: bool | None
     certified_edges: bool | None
     metrics: dict[str, dict[str, Any]]
     circuit: dict[str, Any] | None
+    truth: dict[str, Any]
     notes: dict[str, Any]
     seconds: float
     versions: dict[str, str]
@@ -73,15 +77,29 @@ def run_folder(root: str | Path, asked: Asked) -> Path:
 
 def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     """A complete run, or None. Raises InterpbenchError if its files are damaged."""
+    record = read_record(folder)
+    if record is None:
+        return None
+    try:
+        return record, from_circuit_file(read_json(folder / SCORES))
+    except (InterpbenchError, ValueError) as error:
+        raise _damaged(folder, error) from None
+
+
+def read_record(folder: Path) -> Record | None:
+    """The run.json of a complete run, or None. Raises InterpbenchError if it is damaged or of another version."""
     if not (folder / RUN).exists():
         return None
     try:
         record = read_json(folder / RUN)
-        scores = from_circuit_file(read_json(folder / SCORES))
         _check(record)
     except (InterpbenchError, ValueError) as error:
-        raise InterpbenchError(f"{folder}: damaged run ({error}); --force does it again") from None
-    return record, scores
+        raise _damaged(folder, error) from None
+    return record
+
+
+def _damaged(folder: Path, reason: object) -> InterpbenchError:
+    return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
 
 
 def _check(record: Any) -> None:
@@ -97,13 +115,14 @@ def _check(record: Any) -> None:
         metrics = record["metrics"].get(granularity)
         if not isinstance(metrics, dict) or "auroc" not in metrics:
             raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
-    if record["circuit"] is not None:
-        Circuit.from_json(record["circuit"])
+    for circuit in (record["circuit"], record["truth"]):
+        if circuit is not None:
+            Circuit.from_json(circuit)
 
 
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "model", "weights_hash", "technique", "digest"), str),
-    **dict.fromkeys(("config", "metrics", "notes", "versions"), dict),
+    **dict.fromkeys(("config", "metrics", "notes", "truth", "versions"), dict),
     **dict.fromkeys(("certified", "certified_edges"), bool | None),
     **dict.fromkeys(("samples", "seed"), int),
     "seconds": int | float,
@@ -115,26 +134,16 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
-    _write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
-    _write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
+    write_text(folder / RUN, json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
 def write_error(folder: Path, error: Exception) -> Path:
     """Keep the traceback of a failed run in its folder; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
-    _write_text(folder / ERROR, "".join(traceback.format_exception(error)))
+    write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR
-
-
-def _write_text(path: Path, text: str) -> None:
-    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def plain(value: Any) -> Any:

@@ -26,8 +26,14 @@ def print_lines(lines: Iterable[str], to: Literal["stdout", "stderr"] = "stdout"
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table; a column whose name ends in > is aligned to the right, columns without names have no header."""
-    from rich import box
     from rich.console import Console
+
+    width = None if sys.stdout.isatty() else WIDE
+    Console(width=width, highlight=False, markup=False).print(_table(title, columns, rows))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
@@ -35,7 +41,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(cell, row))
-    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, markup=False).print(table)
+    return table
 
 
 def cell(value: Any) -> str:
@@ -105,6 +111,19 @@ def progress_of_many(
                 bar.update(tasks[name], completed=facts.get("step"), total=facts.get("steps"), facts=_numbers(facts))
 
         yield update
+
+
+@contextmanager
+def live_table(columns: Sequence[str]) -> Iterator[Callable[[Sequence[Sequence[Any]]], None]]:
+    """A table on stderr, if that is a terminal, that is drawn anew with the rows given and goes when it is done."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True) as live:
+        yield lambda rows: live.update(_table("", columns, rows))
 
 
 def _bars() -> Any:

@@ -114,7 +114,7 @@ def toy_problem(
 def random_problem(output: Output, seed: int, ablation: Ablation = "resample", rows: int = 24, **shape: Any) -> Problem:
     """A small random model in float64 on random inputs: no truth, but two implementations must agree on it.
 
-    `shape` overrides fields of the model's `Config`. Positions are scored at random.
+    `shape` overrides fields of the model's `Config`. Positions are scored at random, labels are random too.
     """
     sizes: dict[str, Any] = {
         "n_layers": 2,
@@ -134,7 +134,8 @@ def random_problem(output: Output, seed: int, ablation: Ablation = "resample", r
         weights[name] = scale * torch.randn(size, generator=generator, dtype=torch.float64) + (leaf == "w")
     tokens = torch.randint(config.d_vocab, (2, rows, config.n_ctx), generator=generator)
     scored = torch.rand(rows, config.n_ctx, generator=generator) < 0.7
-    return make_problem(Transformer(config, weights), tokens[0], tokens[1], output, scored, ablation, seed)
+    labels = torch.randn(rows, config.n_ctx, config.d_vocab_out, generator=generator, dtype=torch.float64)
+    return make_problem(Transformer(config, weights), tokens[0], tokens[1], output, scored, ablation, seed, labels)
 
 
 def check_technique(technique: Technique) -> None:

@@ -28,6 +28,7 @@ ASKED: Any = {
     "samples": 10,
     "seed": 0,
     "unique": False,
+    "protocol": "default",
 }
 RECORD: Any = ASKED | {
     "digest": "d",
@@ -35,6 +36,7 @@ RECORD: Any = ASKED | {
     "certified_edges": None,
     "metrics": {granularity: {"auroc": 0.5} for granularity in ("edges", "heads", "nodes")},
     "circuit": None,
+    "truth": Circuit(GRAPH, frozenset()).to_json(),
     "notes": {},
     "seconds": 0.1,
     "versions": {},

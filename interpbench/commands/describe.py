@@ -7,11 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from interpbench.atomic import refuse_existing, write_new
 from interpbench.case import ATOL, Case, defined, value_to_json
 from interpbench.catalogue import facts_of, twins
 from interpbench.commands.inventory import case_facts
-from interpbench.errors import InterpbenchError, MissingExtra, UsageError
+from interpbench.errors import MissingExtra, UsageError
 from interpbench.graph import Circuit, Graph
+from interpbench.plot import circuit_svg
 from interpbench.plugins import load_case
 from interpbench.subjects import COMPILED, HUB, UNCERTIFIED, load_subject, models, stored_card, stored_parts
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
@@ -20,8 +22,8 @@ from interpbench.tables import certificate_rows, print_json, print_lines, print_
 def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -> None:
     """Describe a case and the subject asked for, else its first, else what a subject would be."""
     case = load_case(name)
-    if plot is not None and plot.exists() and not force:
-        raise UsageError(f"{plot} exists; --force replaces it")
+    if plot is not None:
+        refuse_existing(plot, force)
     kind = model or next((each for each in models(case) if each != COMPILED), None)
     known = facts_of(case)
     if kind is None:
@@ -37,7 +39,8 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
         other = _published(case, circuit)
         published = {part: _members(other, part) for part in ("edges", "heads", "nodes")}
     if plot is not None:
-        _draw(circuit, f"case {case.name}: true circuit of the {kind or 'reference'} model", plot)
+        title = f"case {case.name}: true circuit of the {kind or 'reference'} model"
+        write_new(plot, circuit_svg(circuit, title), force)
     facts = {
         **case_facts(case),
         "model": kind,
@@ -63,15 +66,6 @@ def _published(case: Case, circuit: Circuit) -> Circuit:
 def _members(circuit: Circuit, granularity: Any) -> list[str]:
     names = circuit.graph.universe(granularity)
     return [name for name, inside in zip(names, circuit.members(granularity), strict=True) if inside]
-
-
-def _draw(circuit: Circuit, title: str, path: Path) -> None:
-    from interpbench.plot import circuit_svg
-
-    try:
-        path.write_text(circuit_svg(circuit, title))
-    except OSError as error:
-        raise InterpbenchError(f"{path}: {error.strerror}") from None
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from interpbench.case import Case
@@ -11,26 +12,38 @@ from interpbench.commands.choose import cases, is_one
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.jobs import one_line
 from interpbench.process import tune_process
+from interpbench.report.runs import name_runs
+from interpbench.report.tables import summary
 from interpbench.runner import Result
 from interpbench.runner import run as run_one
 from interpbench.subjects import HUB, UNCERTIFIED, Subject, load_subject
-from interpbench.tables import print_json, print_lines, print_table, progress
+from interpbench.tables import cell, print_json, print_lines, print_table, progress
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: a result, or an error."""
+    """What became of a case: a result for every data seed, or an error."""
 
     case: str
-    result: Result | None = None
+    results: tuple[Result, ...] = ()
     error: Exception | None = None
 
     def json(self) -> Any:
-        """The content of run.json, or the error."""
-        return {"case": self.case, "error": one_line(self.error)} if self.error else self.result and self.result.record
+        """The content of run.json; of several runs, these and a summary; or the error."""
+        if self.error:
+            return {"case": self.case, "error": one_line(self.error)}
+        records = [result.record for result in self.results]
+        return records[0] if len(records) == 1 else {"case": self.case, "runs": records, "summary": self.summary}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Metrics over the seeds; see `interpbench.report.tables.summary`."""
+        return summary(name_runs([(result.folder or Path(), result.record) for result in self.results]))
 
 
-def run(technique: str, names: str, suite: str, model: str, settings: Mapping[str, Any], as_json: bool) -> int:
+def run(
+    technique: str, names: str, suite: str, model: str, settings: Mapping[str, Any], resamples: int, as_json: bool
+) -> int:
     """Run, print, and return the status: 1 if a case failed. Raises InterpbenchError if a single one was asked for."""
     tune_process()
     chosen = cases(names, suite)
@@ -38,7 +51,7 @@ def run(technique: str, names: str, suite: str, model: str, settings: Mapping[st
     outcomes = []
     with progress(technique, len(chosen)) as update:
         for done, (case, subject) in enumerate(zip(chosen, subjects, strict=True)):
-            outcomes.append(_attempt(technique, case, subject, settings))
+            outcomes.append(_attempt(technique, case, subject, settings, resamples))
             update(done + 1, {})
     failed = [each.error for each in outcomes if each.error]
     if is_one(names, suite):
@@ -63,20 +76,45 @@ def _load(case: Case, model: str) -> Subject | InterpbenchError:
         return error
 
 
-def _attempt(technique: str, case: Case, subject: Subject | InterpbenchError, settings: Mapping[str, Any]) -> Outcome:
+def _attempt(
+    technique: str, case: Case, subject: Subject | InterpbenchError, settings: Mapping[str, Any], resamples: int
+) -> Outcome:
     if isinstance(subject, InterpbenchError):
         return Outcome(case.name, error=subject)
     try:
-        return Outcome(case.name, run_one(technique, subject, **settings))
+        seeds = range(settings["seed"], settings["seed"] + resamples)
+        return Outcome(case.name, tuple(run_one(technique, subject, **{**settings, "seed": seed}) for seed in seeds))
     except Exception as error:  # shown and counted by `run`; the runner has kept the traceback in error.txt
         return Outcome(case.name, error=error)
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:
     columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
-    rows = [_row(each.case, each.result) for each in outcomes if each.result]
+    rows = [_row(each.case, result) for each in outcomes for result in each.results]
     print_table(technique, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), rows)
+    added = [(each.case, *facts) for each in outcomes for result in each.results for facts in _protocol_facts(result)]
+    print_table("the protocol's", ("case", "metric", "value>"), added) if added else None
+    repeated = [each for each in outcomes if len(each.results) > 1]
+    if repeated:
+        told = [(each.case, name, numbers) for each in repeated for name, numbers in each.summary.items()]
+        rows = [
+            (case, name, numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
+            for case, name, numbers in told
+            if isinstance(numbers, dict)
+        ]
+        print_table("over data seeds", ("case", "metric", "seeds>", "mean>", "95 % from>", "to>"), rows)
+        print_lines(f"case {each.case}: Jaccard of the circuits {cell(each.summary['jaccard'])}" for each in repeated)
     print_lines([f"case {each.case} failed: {one_line(each.error)}" for each in outcomes if each.error], to="stderr")
+
+
+def _protocol_facts(result: Result) -> list[tuple[str, Any]]:
+    """The single numbers that a protocol adds to the ranking."""
+    return [
+        (f"{name}.{key}", value)
+        for name in ("paper", "mib")
+        for key, value in result.metrics.get(name, {}).items()
+        if value is None or isinstance(value, float)
+    ]
 
 
 def _row(case: str, result: Result) -> list[Any]:

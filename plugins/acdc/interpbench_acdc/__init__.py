@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from interpbench import hookimpl
+from interpbench import PAPER_GRID, hookimpl
 
 if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem
 
 GRIDS = {
     "log": (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
-    "paper": (0, 1e-5, 1e-4, 1e-3, 1e-2, 0.025, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 10, 20, 50, 70, 100, 200, 1000),
+    "paper": PAPER_GRID,
 }
 """Thresholds; `paper` are those of the published results (arXiv 2407.14494)."""
 
@@ -27,7 +27,7 @@ class Config:
 
     tau: tuple[float, ...] = _option((), "Thresholds: an edge is cut where the loss rises by less. None: the grid.")
     grid: Literal["log", "paper"] = _option("log", "Thresholds if none are given.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
     absolute: bool = _option(False, "Compare the size of the change with the threshold, not the rise.")
@@ -52,6 +52,7 @@ class Acdc:
     name = "acdc"
     version = "0.1.0"
     Config = Config
+    presets = {"paper": {"grid": "paper"}}
 
     def discover(self, problem: Problem, config: Config) -> Discovery:
         """Cut edges greedily from the output back, once for every threshold."""

@@ -48,8 +48,11 @@ def discover(problem: Problem, config: Config) -> Discovery:
         "chosen_tau": float(taus[chosen]),
         "nested": "circuits of different tau come from separate greedy searches and need not contain one another",
     }
-    kept = frozenset(graph.edges[i] for i in np.flatnonzero(~cut[chosen]))
-    return Discovery(EdgeScores(graph, scores), Circuit(graph, kept), notes)
+    circuits = {
+        float(tau): Circuit(graph, frozenset(graph.edges[i] for i in np.flatnonzero(~gone)))
+        for tau, gone in zip(taus, cut, strict=True)
+    }
+    return Discovery(EdgeScores(graph, scores), circuits[float(taus[chosen])], notes, circuits)
 
 
 def visiting_order(graph: Graph, seed: int = 0) -> list[int]:

@@ -22,14 +22,17 @@ class Config:
     ig: Literal["none", "inputs", "activations", "masks"] = _option(
         "none", "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks."
     )
-    ig_steps: int = _option(5, "Points on that path.")
+    ig_steps: int = _option(5, "Steps of that path.")
+    points: Literal["middles", "ends"] = _option(
+        "middles", "Where on the path of masks or activations: in the middle of each step, or at all ends of steps."
+    )
     at: Literal["clean", "corrupt"] = _option("clean", "Where to take the gradient without a path.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
     sign: Literal["signed", "absolute"] = _option("absolute", "Rank by the derivative or by its size.")
-    normalise: Literal["none", "max", "sum"] = _option(
-        "none", "Divide scores by the largest, or by the sum, of |score|."
+    normalise: Literal["none", "max", "sum", "published"] = _option(
+        "none", "Divide scores by the largest, or by the sum, of |score|; published: sum over points and positions."
     )
     faithful: float = _option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
 
@@ -46,6 +49,7 @@ class Eap:
     name = "eap"
     version = "0.1.0"
     Config = Config
+    presets = {"paper": {"loss": "label", "sign": "signed", "normalise": "published", "ig_steps": 10, "points": "ends"}}
 
     def discover(self, problem: Problem, config: Config) -> Discovery:
         """Score every edge by the derivative of the loss by its mask."""

@@ -34,8 +34,9 @@ def discover(problem: Problem, config: Config) -> Discovery:
     scores = attribute(problem, config, loss)
     if config.sign == "absolute":
         scores = scores.abs()
-    size = {"none": scores.new_ones(()), "max": scores.abs().max(), "sum": scores.abs().sum()}[config.normalise]
-    scores = EdgeScores(problem.graph, (scores / size.clamp(min=torch.finfo(scores.dtype).tiny)).cpu().numpy())
+    size = {"max": scores.abs().max(), "sum": scores.abs().sum(), "published": 1 / published_factor(problem, config)}
+    scores = scores / torch.as_tensor(size.get(config.normalise, 1.0)).clamp(min=torch.finfo(scores.dtype).tiny)
+    scores = EdgeScores(problem.graph, scores.cpu().numpy())
     circuit = choose_top(problem, scores, config.faithful)
     method = {"none": f"EAP at the {config.at} point"}.get(
         config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps"
@@ -49,7 +50,7 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
     graph, steps = problem.graph, config.ig_steps
     every = problem.full.new_ones(1, graph.n_edges)
     inputs = _leaving(problem, "embed", "pos")
-    middle = (torch.arange(steps, device=problem.device).to(every) + 0.5)[:, None] / steps
+    path = points(config).to(every)[:, None]
     match config.ig:
         case "none" if config.at == "clean":
             return problem.gradients(0 * every, loss)[0]
@@ -58,7 +59,7 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
             # the mask's own gradient is of no use either: all writers already equal `other`.
             return problem.attributions(inputs[None], loss)[0]
         case "masks":
-            return problem.gradients(middle * every, loss).mean(0)
+            return problem.gradients(path * every, loss).mean(0)
         case "inputs":
             # Interpolating the embeddings is cutting every edge from embed and pos by that much. As in the paper,
             # the path has its clean end and not its corrupted one.
@@ -68,8 +69,24 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
             scores = torch.zeros_like(every[0])
             for writer in graph.writers:
                 leaving = _leaving(problem, writer)
-                scores += problem.gradients(middle * leaving, loss).mean(0) * leaving
+                scores += problem.gradients(path * leaving, loss).mean(0) * leaving
             return scores
+
+
+def points(config: Config) -> Float[Tensor, " point"]:
+    """Where on the path from 0, nothing cut, to 1 gradients are taken."""
+    if config.points == "ends":
+        return torch.arange(config.ig_steps + 1) / config.ig_steps
+    return (torch.arange(config.ig_steps) + 0.5) / config.ig_steps
+
+
+def published_factor(problem: Problem, config: Config) -> float:
+    """By what published scores are larger than means: they are sums over points and, for classes, over positions.
+
+    Measured on the published code's results; thresholds of the `paper` protocol refer to scores of that size.
+    """
+    positions = problem.scored.float().sum(-1).mean().item() if problem.output == "categorical" else 1.0
+    return positions * (len(points(config)) if config.ig in ("masks", "activations") else 1)
 
 
 def _leaving(problem: Problem, *writers: str) -> Float[Tensor, " edge"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from interpbench import hookimpl
+from interpbench import PAPER_GRID, hookimpl
 
 if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem
@@ -24,7 +24,7 @@ class Config:
     )
     lambda_: tuple[float, ...] = _option((1.0,), "Weights of the share of units kept; a mask is learnt for each.")
     relative: bool = _option(True, "Count lambda in units of the loss of cutting every edge.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae"] = _option(
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
     steps: int = _option(300, "Optimiser steps at most.")
@@ -50,6 +50,7 @@ class Sp:
     name = "sp"
     version = "0.1.0"
     Config = Config
+    presets = {"paper": {"lambda_": PAPER_GRID, "relative": False, "loss": "mse"}}
 
     def discover(self, problem: Problem, config: Config) -> Discovery:
         """Learn a stochastic mask, and return the deterministic one that it ends in."""

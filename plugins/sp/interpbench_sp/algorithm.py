@@ -39,9 +39,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
     units = edge_units(graph) if config.edgewise else node_units(graph)
     everything_cut = problem.full.new_ones(1, graph.n_edges)
     scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0
-    learnt = [train(problem, config, loss, units, scale * weight) for weight in config.lambda_]
-
-    theta = torch.stack([theta for theta, _ in learnt])
+    theta, steps = train(problem, config, loss, units, scale * torch.tensor(config.lambda_, device=problem.device))
     lowest = F.pad(theta, (0, 1), value=theta.max().item())[:, units].amin(-1)
     cut = lowest <= 0
     chosen = choose_among(problem, cut, config.faithful)
@@ -51,11 +49,15 @@ def discover(problem: Problem, config: Config) -> Discovery:
         "lambda": list(config.lambda_),
         "lambda_scale": scale,
         "edges_kept": (~cut).sum(-1).tolist(),
-        "steps": [steps for _, steps in learnt],
+        "steps": steps,
         "chosen_lambda": config.lambda_[chosen],
     }
-    circuit = Circuit(graph, frozenset(e for e, c in zip(graph.edges, cut[chosen].tolist(), strict=True) if not c))
-    return Discovery(EdgeScores(graph, lowest.mean(0).double().cpu().numpy()), circuit, notes)
+    circuits = {
+        float(weight): Circuit(graph, frozenset(e for e, c in zip(graph.edges, gone, strict=True) if not c))
+        for weight, gone in zip(config.lambda_, cut.tolist(), strict=True)
+    }
+    scores = EdgeScores(graph, lowest.mean(0).double().cpu().numpy())
+    return Discovery(scores, circuits[float(config.lambda_[chosen])], notes, circuits)
 
 
 def edge_units(graph: Graph) -> Int[Tensor, "edge 1"]:
@@ -79,29 +81,40 @@ def node_units(graph: Graph) -> Int[Tensor, "edge 2"]:
 
 
 def train(
-    problem: Problem, config: Config, loss: Loss, units: Int[Tensor, "edge k"], weight: float
-) -> tuple[Float[Tensor, " unit"], int]:
-    """Theta of every unit, and the number of steps taken."""
+    problem: Problem, config: Config, loss: Loss, units: Int[Tensor, "edge k"], weights: Float[Tensor, " lambda"]
+) -> tuple[Float[Tensor, "lambda unit"], list[int]]:
+    """Theta of every unit for every weight of the regulariser, and the steps taken for each.
+
+    All weights see the same rows and noise, each as if it were learnt alone; one whose mask stays as it is ends early.
+    """
     generator = torch.Generator().manual_seed(problem.seed)
-    theta = problem.full.new_full((int(units.max()) + 1,), START, requires_grad=True)
+    theta = problem.full.new_full((len(weights), int(units.max()) + 1), START, requires_grad=True)
     optimizer = torch.optim.Adam([theta], lr=config.lr)
-    before, since = theta.detach() > 0, 0
+    ended = theta.detach().clone()
+    since, steps = [0] * len(weights), [config.steps] * len(weights)
+    learning = list(range(len(weights)))
     for step in range(config.steps):
         optimizer.param_groups[0]["lr"] = config.lr * min((step + 1) / 10, 1 - step / config.steps)
         part = problem.take(torch.randperm(len(problem.clean), generator=generator)[: config.rows or None])
-        noise = torch.empty(config.draws, len(theta), dtype=torch.float64)
+        noise = torch.empty(config.draws, 1, theta.shape[1], dtype=torch.float64)
         noise = noise.uniform_(1e-4, 1 - 1e-4, generator=generator).logit().to(theta)
-        kept = F.pad(hard_concrete(theta + noise), (0, 1), value=1.0)[:, units].prod(-1)
-        slope = part.gradients(1 - kept.detach(), loss)
+        here, before = theta[learning], theta.detach() > 0
+        kept = F.pad(hard_concrete(here + noise), (0, 1), value=1.0)[..., units].prod(-1)
+        slope = part.gradients(1 - kept.detach().flatten(0, 1), loss).view_as(kept)
         optimizer.zero_grad()
-        (weight * (theta - SHIFT).sigmoid().mean() - (slope * kept).sum(-1).mean()).backward()
+        expected = weights[learning].to(here) * (here - SHIFT).sigmoid().mean(-1)
+        (expected.sum() - (slope * kept).sum((-1, 0)).sum() / config.draws).backward()
         optimizer.step()
         now = theta.detach() > 0
-        since = 0 if (now != before).any() else since + 1
-        before = now
-        if since >= config.patience and not now.all():
-            return theta.detach(), step + 1
-    return theta.detach(), config.steps
+        for i in list(learning):
+            since[i] = 0 if (now[i] != before[i]).any() else since[i] + 1
+            if since[i] >= config.patience and not now[i].all():
+                ended[i], steps[i] = theta.detach()[i], step + 1
+                learning.remove(i)
+        if not learning:
+            break
+    ended[learning] = theta.detach()[learning]
+    return ended, steps
 
 
 def hard_concrete(logit: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ def test_a_mask_does_not_depend_on_the_other_lambdas():
     units = edge_units(problem.graph)
     both = Sp().discover(problem, Config(steps=20, draws=4, lambda_=(1.0, 9.0)))
     scale = both.notes["lambda_scale"]
-    each = [train(problem, SHORT, "mse", units, scale * weight)[0] for weight in (1.0, 9.0)]
-    assert np.allclose(both.scores.values, torch.stack(each).mean(0).numpy())
+    each = [train(problem, SHORT, "mse", units, torch.tensor([scale * weight]))[0] for weight in (1.0, 9.0)]
+    assert np.allclose(both.scores.values, torch.cat(each).mean(0).numpy())
     assert len(both.notes["edges_kept"]) == 2
 
 

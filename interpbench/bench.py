@@ -1,0 +1,184 @@
+"""A matrix of runs: techniques with their settings, cases, models and data seeds; over processes, resumable.
+
+Every run is one of `interpbench.runner` in its folder, so what is complete is not done again, whoever did it, and the
+numbers do not depend on how many processes there are or how often they were killed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from interpbench import plugins, runner, store
+from interpbench.case import Case
+from interpbench.errors import UsageError
+from interpbench.jobs import Event, Report, run_jobs
+from interpbench.options import make_config, parse_value
+from interpbench.process import tune_process
+from interpbench.protocols import preset
+from interpbench.report.runs import Failure
+from interpbench.runner import Data
+from interpbench.subjects import Subject, load_subject
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a technique with its configuration, a case's model, data; `folder` is where it belongs below `out`.
+
+    `work` is proportional to the arithmetic of one pass over the data, times the edges of the model.
+    """
+
+    technique: str
+    config: Any
+    case: str
+    model: str
+    data: Data
+    out: Path
+    folder: Path
+    work: float
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is complete."""
+        return (self.folder / store.RUN).exists()
+
+    @property
+    def name(self) -> str:
+        """For people: the folder's path below `out`."""
+        return str(self.folder.relative_to(self.out))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs that were asked for, and the cases left out: for want of a model, or of a certificate; by model."""
+
+    jobs: tuple[Job, ...]
+    missing: Mapping[str, tuple[str, ...]]
+    uncertified: Mapping[str, tuple[str, ...]]
+
+    @property
+    def to_do(self) -> list[Job]:
+        """What is not complete, the longest first, so that no process is left with a long one at the end."""
+        return sorted((job for job in self.jobs if not job.is_done), key=lambda job: -job.work)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What to go through beside the cases: techniques with a grid of settings, models, `resamples` seeds from data's.
+
+    A grid is given as texts `technique.option=value,value`. With `certified`, subjects without a certificate are left
+    out.
+    """
+
+    techniques: Sequence[str]
+    models: Sequence[str] = ("siit",)
+    grid: Sequence[str] = ()
+    data: Data = field(default_factory=Data)
+    resamples: int = 1
+    out: Path = Path("runs")
+    certified: bool = False
+
+
+def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
+    """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has the models."""
+    registry = plugins.load()
+    methods = [registry.technique(name) for name in matrix.techniques]
+    configs = _configs(methods, matrix.grid, matrix.data)
+    subjects, missing = _subjects(cases, matrix.models)
+    uncertified: dict[str, tuple[str, ...]] = {}
+    for subject in subjects if matrix.certified else ():
+        if not (subject.card.get("certificate") or {}).get("certified"):
+            uncertified[subject.kind] = (*uncertified.get(subject.kind, ()), subject.case.name)
+    subjects = [each for each in subjects if each.case.name not in uncertified.get(each.kind, ())]
+    jobs = {}
+    for subject, method in itertools.product(subjects, methods):
+        for config, shift in itertools.product(configs[method.name], range(matrix.resamples)):
+            data = replace(matrix.data, seed=matrix.data.seed + shift)
+            folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, data))
+            place = (subject.case.name, subject.kind, data, matrix.out, folder)
+            jobs[folder] = Job(method.name, config, *place, _work(subject, data))
+    return Plan(tuple(jobs.values()), missing, uncertified)
+
+
+def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[str, list[Any]]:
+    choices: dict[str, dict[str, list[Any]]] = {method.name: {} for method in methods}
+    for text in grid:
+        place, _, values = text.partition("=")
+        technique, _, field = place.partition(".")
+        if technique not in choices or not field or not values:
+            names = ", ".join(choices)
+            raise UsageError(f"grid '{text}': expected TECHNIQUE.OPTION=VALUE,VALUE with a technique of {names}")
+        config = next(method.Config for method in methods if method.name == technique)
+        parsed = [parse_value(config, field, value, technique) for value in values.split(",")]
+        choices[technique][parsed[0][0]] = [value for _, value in parsed]
+    configs: dict[str, list[Any]] = {}
+    for method in methods:
+        names, values = choices[method.name].keys(), choices[method.name].values()
+        made = [
+            preset(method, make_config(method.Config, dict(zip(names, each, strict=True)), method.name), data.protocol)
+            for each in itertools.product(*values)
+        ]
+        configs[method.name] = list(dict.fromkeys(made))
+    return configs
+
+
+def _subjects(cases: Iterable[Case], models: Iterable[str]) -> tuple[list[Subject], dict[str, tuple[str, ...]]]:
+    subjects: list[Subject] = []
+    missing: dict[str, tuple[str, ...]] = {}
+    error: UsageError | None = None
+    for case, model in itertools.product(cases, models):
+        try:
+            subjects.append(load_subject(case, model))
+        except UsageError as no_subject:
+            error, missing[model] = no_subject, (*missing.get(model, ()), case.name)
+    if error is not None and not subjects:
+        raise error
+    return subjects, missing
+
+
+def _work(subject: Subject, data: Data) -> float:
+    config = subject.model.config
+    a_pass = data.samples * config.n_ctx * config.n_layers * config.d_model * (4 * config.d_model + 2 * config.d_mlp)
+    return float(a_pass * config.graph.n_edges)
+
+
+def estimate(jobs: Sequence[Job], done: Sequence[Job]) -> tuple[float | None, list[str]]:
+    """Seconds that the jobs will take in one process, judged by runs that are done, and techniques without any.
+
+    Per technique, the median of seconds over work; None if there is no run to go by at all.
+    """
+    speeds: dict[str, list[float]] = {}
+    for job in done:
+        record = store.read_record(job.folder)
+        if record is not None:
+            speeds.setdefault(job.technique, []).append(record["seconds"] / job.work)
+    unknown = sorted({job.technique for job in jobs} - speeds.keys())
+    known = [median(speeds[job.technique]) * job.work for job in jobs if job.technique in speeds]
+    return (sum(known) if known else None), unknown
+
+
+def work(job: Job, report: Report) -> dict[str, Any]:
+    """Do one job in a process of its own; returns its metrics."""
+    tune_process()
+    registry = plugins.load()
+    report({})
+    data = {name: getattr(job.data, name) for name in ("samples", "seed", "ablation", "unique", "protocol")}
+    result = runner.run(
+        job.technique, registry.case(job.case), job.model, **data, out=job.out, force=True, config=job.config
+    )
+    return {"metrics": result.metrics, "seconds": result.record["seconds"]}
+
+
+def run_plan(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Event]]:
+    """Do the jobs; yields what becomes of each as it comes. A failure is an event like any other."""
+    for event in run_jobs(work, jobs, processes):
+        yield jobs[event.item], event
+
+
+def failure(job: Job, error: str) -> Failure:
+    """A failed job as reports tell it."""
+    return Failure(job.name, error)

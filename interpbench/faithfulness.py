@@ -1,0 +1,77 @@
+"""How much of a model's behaviour a circuit keeps: the numbers of MIB (arXiv 2504.13151).
+
+A circuit's *faithfulness* is (m(circuit) - m(nothing)) / (m(everything) - m(nothing)), where m is the logit difference
+between the clean and the corrupted answer (for numbers: minus the `shift` loss), and every edge outside carries the
+problem's `other`. It is 1 for the whole model, and undefined where keeping everything makes no difference.
+
+The graph is MIB's: `embed` and `pos` are one `input`, whose edges have the larger of the two scores; q, k, v are apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interpbench.evaluate import auroc
+from interpbench.graph import Circuit, EdgeScores
+from interpbench.problem import Loss, Problem
+
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of the edges that circuits of growing size keep."""
+
+NOTHING = 1e-9
+"""Differences of m below this are rounding."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Faithfulness of the top-scored edges: `kept[i]` merged edges, the share `shares[i]` of all, rounded down.
+
+    `cpr` is the area under `faithfulness`, higher is better; `cmd` that under |1 - faithfulness|, 0 is best; both by
+    the trapezoid rule over `shares`. None where faithfulness is undefined.
+    """
+
+    shares: tuple[float, ...]
+    kept: tuple[int, ...]
+    faithfulness: tuple[float, ...] | None
+    cpr: float | None
+    cmd: float | None
+
+
+def faithfulness(problem: Problem, masks: Float[Tensor, "circuit edge"]) -> list[float] | None:
+    """Faithfulness of circuits given by masks (1: cut), measured in one batch; None if undefined."""
+    loss: Loss = "logit-diff" if problem.output == "categorical" else "shift"
+    ends = torch.tensor([[0.0], [1.0]]).expand(2, problem.graph.n_edges)
+    everything, nothing, *circuits = (-problem.losses(torch.cat([ends.to(masks), masks]), loss)).tolist()
+    if abs(everything - nothing) < NOTHING:
+        return None
+    return [(each - nothing) / (everything - nothing) for each in circuits]
+
+
+def curve(problem: Problem, scores: EdgeScores, shares: Sequence[float] = SHARES) -> Curve:
+    """Faithfulness of the highest-scored `shares` of the merged edges, with the areas CPR and CMD.
+
+    Ties go to the earlier edge. Raises ValueError if the scores belong to another graph than the problem's.
+    """
+    graph = problem.graph
+    if scores.graph != graph:
+        raise ValueError(f"scores over {scores.graph}, expected {graph}")
+    merged = graph.merge(scores.values, "mib")
+    rank = np.argsort(np.argsort(-merged, kind="stable"))
+    kept = [int(share * len(merged) + 1e-9) for share in shares]
+    cut = graph.spread(rank >= np.array(kept)[:, None], "mib")
+    found = faithfulness(problem, torch.tensor(cut, device=problem.device).to(problem.full))
+    if found is None:
+        return Curve(tuple(shares), tuple(kept), None, None, None)
+    areas = (float(np.trapezoid(heights, shares)) for heights in (found, np.abs(1 - np.array(found))))
+    return Curve(tuple(shares), tuple(kept), tuple(found), *areas)
+
+
+def edge_auroc(scores: EdgeScores, truth: Circuit) -> float | None:
+    """MIB's AUROC: over the merged edges, against the true circuit; None if it holds all of them or none."""
+    return auroc(scores.graph.merge(scores.values, "mib"), truth.members("mib"))

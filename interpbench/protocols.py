@@ -1,0 +1,94 @@
+"""What is measured beside the ranking, and with which settings: `default`, `paper`, `mib`.
+
+`paper` is the protocol of the published benchmark (arXiv 2407.14494): a circuit for every threshold of a fixed grid,
+each a point of false and true positive rate over head-level edges, and the area below those points taken as steps.
+Thresholds mean different things to different techniques and cases, so this area says more about the grid than about
+the ranking; it is here for comparison with published numbers. `mib` is that of MIB (arXiv 2504.13151).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from interpbench.graph import Circuit
+    from interpbench.problem import Discovery, Problem
+
+Protocol = Literal["default", "paper", "mib"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+PAPER_GRID = (
+    0.0,
+    1e-5,
+    1e-4,
+    1e-3,
+    1e-2,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    0.8,
+    1.0,
+    10.0,
+    20.0,
+    50.0,
+    70.0,
+    100.0,
+    200.0,
+    1000.0,
+)
+"""Thresholds of ACDC and EAP, and weights of SP's regulariser, in the published results."""
+
+
+def preset(technique: Any, config: Any, protocol: Protocol) -> Any:
+    """The configuration with the technique's settings for a protocol, where its fields are at their defaults."""
+    wanted: Mapping[str, Any] = getattr(technique, "presets", {}).get(protocol, {})
+    default = type(config)()
+    untouched = {field.name for field in fields(config) if getattr(config, field.name) == getattr(default, field.name)}
+    return replace(config, **{name: value for name, value in wanted.items() if name in untouched})
+
+
+def measure(protocol: Protocol, problem: Problem, found: Discovery, truth: Circuit) -> dict[str, Any]:
+    """Metrics that the protocol adds to those of `evaluate.judge`, under its name; plain JSON."""
+    if protocol == "paper":
+        return {"paper": paper_metrics(found, truth)}
+    if protocol == "mib":
+        from interpbench.faithfulness import curve, edge_auroc
+
+        return {"mib": {"auroc": edge_auroc(found.scores, truth), **asdict(curve(problem, found.scores))}}
+    return {}
+
+
+def paper_metrics(found: Discovery, truth: Circuit) -> dict[str, Any]:
+    """Points and pessimistic area over head-level edges; both None where no edge is true, or all are.
+
+    The circuits are those that the technique found at its own thresholds; if it has none, its scores are cut at the
+    published grid.
+    """
+    from interpbench.evaluate import rates
+
+    true = truth.members("heads")
+    circuits = found.circuits or {threshold: found.scores.above(threshold) for threshold in PAPER_GRID}
+    points = []
+    for threshold, circuit in sorted(circuits.items()):
+        rate = rates(circuit.members("heads"), true)
+        points.append({"threshold": float(threshold), "fpr": rate["fpr"], "tpr": rate["tpr"]})
+    if true.all() or not true.any():
+        return {"area": None, "points": points}
+    return {"area": pessimistic_area((point["fpr"], point["tpr"]) for point in points), "points": points}
+
+
+def pessimistic_area(points: Iterable[tuple[float, float]]) -> float:
+    """Area under points (x, y) taken as steps: between two points the curve is as low as it can be.
+
+    In the order of x, a point below an earlier one is dropped; (0, 0) and (1, 1) are added.
+    """
+    kept = [(0.0, 0.0)]
+    for x, y in sorted([*points, (1.0, 1.0)]):
+        if y >= kept[-1][1]:
+            kept.append((x, y))
+    return sum((1 - x) * (y - before) for (_, before), (x, y) in pairwise(kept))

@@ -1,0 +1,1 @@
+"""From run folders to a report: `runs` reads, `tables` compares, `formats`, `figures` and `page` show."""

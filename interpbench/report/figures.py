@@ -1,0 +1,116 @@
+"""Pictures of a report, as SVG: ROC and precision-recall curves, and box plots over cases. Needs the extra `plot`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interpbench.errors import MissingExtra
+from interpbench.evaluate import precision_recall, roc
+from interpbench.graph import Circuit
+from interpbench.report.runs import Run
+from interpbench.report.tables import Comparison
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]
+AT = np.linspace(0, 1, 201)
+"""Where curves of several cases are averaged."""
+
+STYLE: Any = {
+    "svg.hashsalt": "interpbench",
+    "svg.fonttype": "none",
+    "font.size": 9,
+}
+
+
+def curves(run: Run) -> tuple[Curve, Curve] | None:
+    """ROC (false and true positive rate) and precision-recall (recall, precision) curves over head-level edges.
+
+    None if all edges are true or none is.
+    """
+    truth = Circuit.from_json(run.record["truth"])
+    true = truth.members("heads")
+    scores = truth.graph.merge(run.scores.values, "heads")
+    fpr, tpr = roc(scores, true)
+    if fpr is None or tpr is None:
+        return None
+    return (fpr, tpr), precision_recall(scores, true)
+
+
+def curve_pictures(runs: Sequence[Run], methods: Sequence[str]) -> str:
+    """ROC and precision-recall curves of every method: bold the mean over runs, faint the runs themselves."""
+    drawn = {method: [both for run in runs if run.method == method and (both := curves(run))] for method in methods}
+    figure, axes = _figure(2, 8.4, 3.9)
+    for axis, which in zip(axes, (0, 1), strict=True):
+        for number, method in enumerate(methods):
+            own = [both[which] for both in drawn[method]]
+            if not own:
+                continue
+            colour, step = f"C{number}", "default" if which == 0 else "steps-pre"
+            for x, y in own if len(own) > 1 else []:
+                axis.plot(x, y, color=colour, alpha=0.12, linewidth=0.8, drawstyle=step)
+            x, y = own[0] if len(own) == 1 else (AT, _average(own, interpolate=which == 0))
+            axis.plot(x, y, color=colour, linewidth=2, label=method, drawstyle=step)
+    _finish(axes[0], "false positive rate", "true positive rate", "ROC, head-level edges")
+    _finish(axes[1], "recall", "precision", "precision and recall")
+    axes[0].plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+    return _svg(figure)
+
+
+def _average(own: Iterable[Curve], interpolate: bool) -> Float[np.ndarray, " point"]:
+    """Mean height of curves at `AT`; of a ROC along its lines, else the step that is reached at each point."""
+    if interpolate:
+        return np.mean([np.interp(AT, x, y) for x, y in own], axis=0)
+    return np.mean([y[np.minimum(np.searchsorted(x, AT), len(y) - 1)] for x, y in own], axis=0)
+
+
+def box_picture(told: Comparison) -> str:
+    """Box plots of the metric over the common cases, a dot for each case."""
+    figure, (axis,) = _figure(1, max(4.2, 1.0 + 1.3 * len(told.methods)), 3.6)
+    values = [[_mean(told.numbers, case, method) for case in told.common] for method in told.methods]
+    axis.boxplot(values, showfliers=False, widths=0.5, medianprops={"color": "#111111"})
+    for place, own in enumerate(values, 1):
+        spread = np.linspace(-0.16, 0.16, len(own)) if len(own) > 1 else np.zeros(len(own))
+        axis.plot(place + spread, own, "o", color=f"C{place - 1}", alpha=0.55, markersize=3.5)
+    axis.set_xticks(range(1, len(told.methods) + 1), [method.replace(" ", "\n") for method in told.methods])
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_title(f"{told.metric} over {len(told.common)} cases")
+    return _svg(figure)
+
+
+def _mean(numbers: Mapping[str, Mapping[str, Any]], case: str, method: str) -> float:
+    return numbers[case][method]["mean"]
+
+
+def _finish(axis: Axes, x: str, y: str, title: str) -> None:
+    axis.grid(alpha=0.3)
+    axis.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8)
+
+
+def _figure(columns: int, width: float, height: float) -> tuple[Any, Sequence[Axes]]:
+    """A figure with its axes in a row, apart from any state of matplotlib's own."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtra("plot", "figures") from None
+    with rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def _svg(figure: Any) -> str:
+    from matplotlib import rc_context
+
+    text = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

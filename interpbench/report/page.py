@@ -1,0 +1,101 @@
+"""A report as one page of HTML that needs nothing else: tables that sort, pictures, and a part for every case."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from interpbench.compare import mean_interval
+from interpbench.graph import Circuit
+from interpbench.plot import circuit_svg
+from interpbench.report.figures import box_picture, curve_pictures
+from interpbench.report.formats import Table, tables
+from interpbench.report.runs import METRICS, SETTINGS, Failure, Run
+from interpbench.report.tables import Comparison
+from interpbench.tables import cell
+
+
+def page(runs: Sequence[Run], told: Comparison, failures: Sequence[Failure]) -> str:
+    """The text of the page. Raises MissingExtra without matplotlib, InterpbenchError for a run with damaged scores."""
+    figures = [
+        _figure(curve_pictures(runs, told.methods), "Bold: mean over runs, each at its own thresholds; faint: runs."),
+    ]
+    if told.common:
+        figures.append(_figure(box_picture(told), "A dot for each case that every method has a number for."))
+    template = Template(files("interpbench.report").joinpath("page.html").read_text())
+    return template.substitute(
+        title=f"interpbench: {len(told.methods)} methods on {len(told.numbers)} cases",
+        facts=_facts(runs),
+        tables="\n".join(_table(table) for table in tables(told, failures)),
+        figures="\n".join(figures),
+        cases="\n".join(_case(case, [run for run in runs if run.case == case]) for case in told.numbers),
+    )
+
+
+def _facts(runs: Sequence[Run]) -> str:
+    """What all runs have in common, and over what the others range."""
+    told = []
+    for name in (*SETTINGS, "seed"):
+        values = sorted({str(run.record[name]) for run in runs})
+        told.append(f"{name.replace('_', ' ')} {', '.join(values)}")
+    versions = sorted({f"{name} {number}" for run in runs for name, number in run.record["versions"].items()})
+    return escape("; ".join([f"{len(runs)} runs", *told, *versions]))
+
+
+def _table(table: Table) -> str:
+    def row(kind: str, values: Iterable[str]) -> str:
+        numbers = [" class=number" if column.endswith(">") else "" for column in table.columns]
+        cells = (f"<{kind}{number}>{value}</{kind}>" for number, value in zip(numbers, values, strict=True))
+        return f"<tr>{''.join(cells)}</tr>"
+
+    linked = table.columns[0] == "case"
+    body = []
+    for values in table.rows:
+        shown = [escape(cell(value)) for value in values]
+        if linked:
+            shown[0] = f'<a href="#{_anchor(values[0])}">{shown[0]}</a>'
+        body.append(row("td", shown))
+    head = row("th", (escape(column.rstrip(">")) for column in table.columns))
+    caption = f"<caption>{escape(table.title)}</caption>"
+    return f'<div class="wide"><table>{caption}<thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _case(case: str, runs: Sequence[Run]) -> str:
+    """A case's part: means over seeds for every method, its curves, and the circuit that each chose at the first."""
+    methods = tuple(dict.fromkeys(run.method for run in runs))
+    firsts = [next(run for run in runs if run.method == method) for method in methods]
+    certified = firsts[0].record["certified"]
+    seeds = {method: [run for run in runs if run.method == method] for method in methods}
+    rows = [
+        (metric, *(mean_interval([run.number(metric) for run in seeds[method]])["mean"] for method in methods))
+        for metric in METRICS
+        if any(run.number(metric) is not None for run in runs)
+    ]
+    rows.append(("seconds", *(mean_interval([run.record["seconds"] for run in seeds[m]])["mean"] for m in methods)))
+    status = {True: "certified", False: "not certified", None: "no certificate"}[certified]
+    title = f"case {case}: {firsts[0].record['model']} model, weights {firsts[0].record['weights_hash']}, {status}"
+    columns = ("metric", *(f"{method}>" for method in methods))
+    parts = [_table(Table(title, columns, tuple(rows))), _figure(curve_pictures(runs, methods), "")]
+    circuits = []
+    for run in firsts:
+        truth = Circuit.from_json(run.record["truth"])
+        found = None if run.record["circuit"] is None else Circuit.from_json(run.record["circuit"])
+        name = f"case {case}, {run.method}, seed {run.record['seed']}"
+        title = f"{name}: true circuit" if found is None else f"{name}: what it chose"
+        circuits.append(_figure(circuit_svg(truth, title, found), ""))
+    parts.append(f'<div class="row">{"".join(circuits)}</div>')
+    return f'<details id="{_anchor(case)}"><summary>case {escape(case)}</summary>{"".join(parts)}</details>'
+
+
+def _anchor(case: str) -> str:
+    return escape(f"case-{case}", quote=True)
+
+
+def _figure(svg: str, caption: str) -> str:
+    """A picture as data: what it names inside stays inside."""
+    data = b64encode(svg.encode()).decode()
+    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption) or "picture"}">{told}</figure>'

@@ -1,0 +1,144 @@
+"""A matrix of runs: planned, done over processes, resumed, compared."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interpbench import bench, plugins, store
+from interpbench.errors import UsageError
+from interpbench.runner import Data
+
+QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20", "--jobs", "2")
+
+
+def plan(out: Path, *grid: str, techniques: tuple[str, ...] = ("eap",), resamples: int = 1, models=("siit",)):
+    cases = [plugins.load_case(name) for name in ("3", "4")]
+    return bench.make_plan(bench.Matrix(techniques, models, grid, Data(samples=20), resamples, out), cases)
+
+
+def test_a_plan_is_the_product(tmp_path: Path) -> None:
+    made = plan(tmp_path, "eap.ig=masks,inputs", "eap.ig-steps=1,3", techniques=("eap", "acdc"), resamples=2)
+    assert len(made.jobs) == 2 * (4 + 1) * 2 and len({job.folder for job in made.jobs}) == len(made.jobs)
+    told = {(job.config.ig, job.config.ig_steps) for job in made.jobs if job.technique == "eap"}
+    assert told == {("masks", 1), ("masks", 3), ("inputs", 1), ("inputs", 3)}
+    assert {job.data.seed for job in made.jobs} == {0, 1}
+    assert [job.work for job in made.to_do] == sorted((job.work for job in made.to_do), reverse=True)
+
+
+def test_values_of_a_grid_have_their_option_s_type(tmp_path: Path) -> None:
+    made = plan(tmp_path, "sp.lambda=0.5+1,2", "sp.edgewise=false", "sp.steps=3", techniques=("sp",))
+    assert {(job.config.lambda_, job.config.edgewise, job.config.steps) for job in made.jobs} == {
+        ((0.5, 1.0), False, 3),
+        ((2.0,), False, 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("eap.lost=kl", "no option 'lost'; did you mean 'loss'"),
+        ("eap.loss=klx", "eap: loss is 'klx', expected one of 'auto', "),
+        ("eap.ig_steps=two", "eap: ig_steps is 'two', expected int"),
+        ("sp.steps=1", "expected TECHNIQUE.OPTION=VALUE,VALUE with a technique of eap"),
+        ("eap", "expected TECHNIQUE.OPTION=VALUE,VALUE"),
+        ("eap.ig_steps=0", "ig_steps is 0, expected at least 1"),
+    ],
+)
+def test_a_mistake_in_the_grid_is_told_before_anything_is_run(tmp_path: Path, grid: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan(tmp_path, grid)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cases_without_the_model_are_left_out_and_told(tmp_path: Path, cli: Callable) -> None:
+    made = plan(tmp_path, models=("siit", "tracr"))
+    assert not made.missing and len(made.jobs) == 4
+    ended = cli("bench", "--case", "3,ioi", "--models", "tracr", "--techniques", "eap", "--dry-run", "--out", tmp_path)
+    assert ended.status == 0 and "no tracr model, left out: ioi" in ended.out
+    with pytest.raises(UsageError, match="case ioi"):
+        bench.make_plan(bench.Matrix(["eap"], ["tracr"]), [plugins.load_case("ioi")])
+
+
+def test_subjects_without_a_certificate_are_left_out_on_request(tmp_path: Path, cli: Callable) -> None:
+    words = ("bench", "--case", "3,ioi", "--techniques", "eap", "--dry-run", "--out", tmp_path, "--json")
+    told = json.loads(cli(*words, "--certified").out)
+    assert told["uncertified"] == {"siit": ["ioi"]} and len(told["runs"]) == 1
+    assert len(json.loads(cli(*words).out)["runs"]) == 2
+
+
+def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> None:
+    words = (*QUICK, "--out", tmp_path / "runs", "--resamples", "2")
+    dry = cli(*words, "--dry-run", "--json")
+    assert [run["state"] for run in json.loads(dry.out)["runs"]] == ["to do"] * 8 and not (tmp_path / "runs").exists()
+    first = cli(*words)
+    assert first.status == 0 and "8 runs: 2 cases" in first.err and "heads.auroc over 2 cases" in first.out
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("**/run.json")}
+    assert len(times) == 8
+    again = cli(*words)
+    assert again.out == first.out and "8 are there already" in again.err
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+    gone = next(iter(times))
+    gone.unlink()
+    third = cli(*words, "--jobs", "1")
+    changed = {path for path, when in times.items() if path.stat().st_mtime_ns != when}
+    assert third.out == first.out and changed == {gone} and "7 are there already" in third.err
+    told = json.loads(cli(*words, "--json").out)
+    assert told["common"] == ["3", "4"] and set(told["methods"]) == {"acdc", "eap"} and "seconds" not in told
+    assert told["numbers"]["3"]["eap"]["n"] == 2 and told["pairs"][0]["n"] == 2
+
+
+def test_a_failure_is_told_and_the_rest_goes_on(cli: Callable, tmp_path: Path) -> None:
+    words = ("bench", "--case", "3", "--techniques", "eap", "--grid", "eap.loss=kl,logit-diff,shift", "--samples", "20")
+    ended = cli(*words, "--out", tmp_path, "--json")
+    told = json.loads(ended.out)
+    assert ended.status == 1 and [failure["error"] for failure in told["failures"]] == [
+        "loss 'kl' is not offered for numerical outputs; offered: shift, mse, mae",
+        "loss 'logit-diff' is not offered for numerical outputs; offered: shift, mse, mae",
+    ]
+    assert told["common"] == ["3"] and told["overall"]["eap"]["mean"] > 0.8
+
+
+def test_times_are_judged_by_runs_that_are_there(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    assert bench.estimate(made.jobs, []) == (None, ["eap"])
+    for job in made.jobs[:1]:
+        bench.work(job, lambda facts: None)
+    record = store.read_record(made.jobs[0].folder)
+    assert record is not None
+    seconds, unknown = bench.estimate(made.jobs, made.jobs[:1])
+    expected = record["seconds"] * (1 + made.jobs[1].work / made.jobs[0].work)
+    assert seconds == pytest.approx(expected) and unknown == []
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_in_the_same_tables(tmp_path: Path) -> None:
+    """Ten times at moments of a fixed seed; folders that read as complete are."""
+    import random
+
+    command = [sys.executable, "-m", "interpbench", "bench", "--suite", "quick", "--techniques", "eap,acdc"]
+    command += ["--samples", "100", "--jobs", "2", "--out"]
+    whole = subprocess.run([*command, tmp_path / "whole"], capture_output=True, text=True, check=True)
+    moments = random.Random(0)
+    for _ in range(10):
+        running = subprocess.Popen(
+            [*command, tmp_path / "killed"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(1, 12))
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        for path in (tmp_path / "killed").glob("**/run.json"):
+            assert store.read(path.parent) is not None
+    last = subprocess.run([*command, tmp_path / "killed"], capture_output=True, text=True, check=True)
+    shown = [ended.stdout.replace(str(tmp_path / name), "") for ended, name in ((whole, "whole"), (last, "killed"))]
+    assert shown[0] == shown[1]
