@@ -132,6 +132,8 @@ class Case:
     next_token: bool = False
     special: tuple[str, ...] = (BOS, PAD)
     partial: bool = False
+    published_ids: tuple[int, ...] | None = None
+    """Ids of `tokens` in the vocabulary of a published subject that knows more words than the case."""
     compiled: bool = False
     """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
 

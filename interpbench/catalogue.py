@@ -12,14 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from interpbench.case import Case
+from interpbench.case import Case, value_to_json
 
 PATH = Path(__file__).parent / "cases" / "catalogue.json"
 
 
 def measure(case: Case) -> dict[str, Any]:
     """Program hash; shape of a subject; its true circuit, size at each granularity, a hash, and what the published
-    one lacks of it (compiles the case).
+    one lacks of it; what the logits stand for; which components sit elsewhere in a subject (compiles the case).
     """
     reference = case.reference()
     circuit = reference.circuit(reference.subject.graph)
@@ -35,6 +35,8 @@ def measure(case: Case) -> dict[str, Any]:
         "shape": asdict(reference.subject),
         "true": sorted(circuit.edges),
         "published_lacks": sorted(circuit.edges - published.edges),
+        "classes": reference.classes and [value_to_json(value) for value in reference.classes],
+        "alignment": dict(compiled.alignment) if case.compiled else {},
     }
 
 

@@ -8,7 +8,6 @@ and the other way round.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from interpbench.errors import UsageError, unknown
+from interpbench.files import parse_json
 from interpbench.graph import Circuit, EdgeScores, Graph
 
 APART = "interpbench_inputs"
@@ -65,8 +65,8 @@ def read_circuit_file(path: Path, graph: Graph) -> tuple[EdgeScores, Circuit | N
 
 def _load_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
 
 

@@ -27,7 +27,7 @@ app = typer.Typer(
 CaseName = Annotated[str, typer.Argument(metavar="CASE", help="Name of a case; see `interpbench list`.")]
 Cases = Annotated[str, typer.Option("--case", metavar="CASE,...", help="Cases, with commas between.")]
 Suite = Annotated[str, typer.Option("--suite", metavar="NAME", help="All cases of a suite.")]
-Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, tracr, ...) or a folder.")]
+Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, hub, ...) or a folder.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -81,8 +81,66 @@ def _list(what: str) -> Callable[..., None]:
 
 
 lists.callback(invoke_without_command=True)(_list("all"))
-for _part in ("cases", "techniques", "trainers", "models", "suites"):
+for _part in ("techniques", "trainers", "models", "suites"):
     lists.command(_part, help=f"List the {_part}.")(_list(_part))
+
+
+@lists.command("cases")
+def list_cases(
+    format: Annotated[Literal["table", "json", "csv", "croissant"], typer.Option(help="Form of the list.")] = "table",
+    as_json: AsJson = False,
+) -> None:
+    """List the cases; as CSV or Croissant (JSON-LD) for other catalogues."""
+    from interpbench.commands import inventory
+
+    inventory.list_cases("json" if as_json else format)
+
+
+hub = typer.Typer(help="Published subjects: fetch them, convert them, publish ours.")
+app.add_typer(hub, name="hub")
+
+
+@hub.command()
+def pull(
+    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASE...]", help="Default: all there are.")] = None,
+    repo: Annotated[str, typer.Option(metavar="NAME", help="Repository.")] = "cybershiptrooper/InterpBench",
+    revision: Annotated[
+        str, typer.Option(metavar="COMMIT", help="Commit, branch or tag.")
+    ] = "a1242a84f8a4d07d1be9a8f5ec710415198016b2",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch published subjects and convert them once; then `--model hub` is one of them."""
+    from interpbench.commands import hub
+
+    raise typer.Exit(hub.pull(cases or [], repo, revision, as_json))
+
+
+@hub.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A published folder (ll_model.pth and so on).")],
+    case: Annotated[str, typer.Option(metavar="CASE", help="Default: the name of the folder.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Default: subjects/CASE/hub.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a local folder of the published form into a subject, for `--model FOLDER`."""
+    from interpbench.commands import hub
+
+    hub.convert(folder, case, out, force, as_json)
+
+
+@hub.command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A subject of ours.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository, as in `you/name`.")],
+    private: Annotated[bool, typer.Option("--private", help="If the repository is made, make it private.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a subject with a card for people and the benchmark's metadata."""
+    from interpbench.commands import hub
+
+    hub.push(folder, repo, private, force, as_json)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Compiled references, kept on disk: a program is compiled once.
 
 A file a program, named by what decides the result: the program's fingerprint, our compiler's source and Tracr's
-version. It holds the weights that are not zero. `INTERPBENCH_CACHE` says where, else the user's cache folder.
+version. It holds the weights that are not zero.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,20 +21,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from interpbench import rasp
+from interpbench.cache import cache_folder
 from interpbench.case import Case, value_from_json, value_to_json
+from interpbench.files import parse_json
 from interpbench.fingerprint import fingerprint
 from interpbench.rasp import RaspReference, compile_program, subject_config
 from interpbench.transformer import Config, Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp
-
-
-def cache_folder() -> Path:
-    """Where compiled references lie."""
-    if chosen := os.environ.get("INTERPBENCH_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interpbench"
 
 
 def compiled(
@@ -82,20 +76,20 @@ def _write(path: Path, reference: RaspReference) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["interpbench"])
+            facts = parse_json(file.metadata()["interpbench"])
             index, value = file.get_tensor("index"), file.get_tensor("value")
-        config = Config(**facts["config"])
+        config = Config.from_json(facts["config"])
         sizes = {name: math.prod(shape) for name, shape in config.weight_shapes().items()}
         flat = torch.zeros(sum(sizes.values())).index_put_((index.long(),), value)
         parts = zip(config.weight_shapes().items(), flat.split(list(sizes.values())), strict=True)
         model = Transformer(config, {name: part.view(shape) for (name, shape), part in parts})
+        classes = facts["classes"]
+        return {
+            "model": model,
+            "edges": frozenset(facts["edges"]),
+            "components": tuple(facts["components"]),
+            "classes": None if classes is None else tuple(value_from_json(value) for value in classes),
+            "partial": facts["partial"],
+        }
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError):
         return None
-    classes = facts["classes"]
-    return {
-        "model": model,
-        "edges": frozenset(facts["edges"]),
-        "components": tuple(facts["components"]),
-        "classes": None if classes is None else tuple(value_from_json(value) for value in classes),
-        "partial": facts["partial"],
-    }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+MANY = 10_000
+"""More names than are searched for a near one."""
+
 
 class InterpbenchError(Exception):
     """Something failed or fell short; the CLI prints the one line and ends with status 1."""
@@ -24,5 +27,21 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One line for a name that does not exist, with the nearest one that does."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    name, names = brief(name), list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(names) <= MANY else []
     return f"no {kind} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to one line; its kind if it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def brief(text: str) -> str:
+    """A name from outside in a message: short, on one line."""
+    return " ".join(text.split())[:80]
+
+
+def shown(value: object) -> str:
+    """A value from outside in a message: short, on one line; of what is not a scalar only its type."""
+    return f"{value!r:.80}" if value is None or isinstance(value, (str, int, float)) else f"a {type(value).__name__}"

@@ -17,19 +17,34 @@ from typing import Any, Literal
 
 import numpy as np
 
-from interpbench.errors import unknown
+from interpbench.errors import shown, unknown
 
 Granularity = Literal["edges", "heads", "nodes", "mib"]
 GRANULARITIES: tuple[Granularity, ...] = ("edges", "heads", "nodes")
 """What every result is judged at."""
+MOST_EDGES = 1_000_000
+"""More than this is a mistake in a file, not a graph that fits into memory."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """All edges of a transformer with `n_layers` layers of `n_heads` heads and one MLP each."""
+    """All edges of a transformer with `n_layers` layers of `n_heads` heads and one MLP each.
+
+    Raises ValueError unless both are whole numbers of at least 1, and for more than `MOST_EDGES` edges.
+    """
 
     n_layers: int
     n_heads: int
+
+    def __post_init__(self) -> None:
+        layers, heads = self.n_layers, self.n_heads
+        for name, value in (("n_layers", layers), ("n_heads", heads)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {shown(value)}, expected a whole number of at least 1")
+        ends = 2 + layers * (heads + 1)
+        edges = ends + sum(3 * heads * n + n + heads for n in range(2, min(ends, MOST_EDGES), heads + 1))
+        if edges > MOST_EDGES:
+            raise ValueError(f"{layers} layers of {heads} heads: more than {MOST_EDGES} edges")
 
     def writers_before_attention(self, layer: int) -> int:
         """How many writers the heads of `layer` can read."""
@@ -235,12 +250,12 @@ class Circuit:
     def from_json(cls, data: Mapping[str, Any]) -> Circuit:
         """The inverse of `to_json`. Raises ValueError for anything of another form."""
         try:
-            graph = Graph(int(data["n_layers"]), int(data["n_heads"]))
+            graph = Graph(data["n_layers"], data["n_heads"])
             edges, granularity = list(data["edges"]), data["granularity"]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a circuit: {error!r}") from None
         if granularity not in ("edges", "heads"):
-            raise ValueError(f"not a circuit: granularity {granularity!r}, expected 'edges' or 'heads'")
+            raise ValueError(f"not a circuit: granularity {shown(granularity)}, expected 'edges' or 'heads'")
         return cls(graph, frozenset(map(str, edges)), granularity)
 
 

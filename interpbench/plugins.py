@@ -20,7 +20,7 @@ import pluggy
 
 from interpbench import hookspecs
 from interpbench.case import Case
-from interpbench.errors import UsageError, unknown
+from interpbench.errors import UsageError, shown, unknown
 
 if TYPE_CHECKING:
     from interpbench.problem import Technique
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CORE = ("interpbench.cases", "interpbench.trainers")
 RESTRICT = "INTERPBENCH_PLUGINS"
 """Environment variable: names of the plugins to load, with commas between; empty loads none but core's own."""
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> di
     named: dict[str, Any] = {}
     for thing in (thing for answer in answers for thing in answer):
         check(thing)
+        if not _NAME.fullmatch(thing.name):  # names become folders
+            raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
         if thing.name in named:
             raise ValueError(f"{thing.name!r} is provided twice")
         named[thing.name] = thing

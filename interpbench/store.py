@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from interpbench.atomic import write_text
 from interpbench.circuit_file import from_circuit_file, to_circuit_file
-from interpbench.errors import InterpbenchError, UsageError
-from interpbench.graph import Circuit, EdgeScores
+from interpbench.errors import InterpbenchError, UsageError, shown
+from interpbench.files import read_json, write_text
+from interpbench.graph import GRANULARITIES, Circuit, EdgeScores
 
 SCHEMA = 1
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
@@ -97,8 +97,8 @@ def read(folder: Path) -> tuple[Record, EdgeScores] | None:
     if record is None:
         return None
     try:
-        return record, from_circuit_file(json.loads((folder / SCORES).read_text()))[0]
-    except (OSError, ValueError) as error:
+        return record, from_circuit_file(read_json(folder / SCORES))[0]
+    except (InterpbenchError, ValueError) as error:
         raise _damaged(folder, error) from None
 
 
@@ -107,17 +107,42 @@ def read_record(folder: Path) -> Record | None:
     if not (folder / RUN).exists():
         return None
     try:
-        record: Record = json.loads((folder / RUN).read_text())
-        lacks = sorted(Record.__annotations__.keys() - record.keys())
-    except (OSError, ValueError, AttributeError) as error:
+        record = read_json(folder / RUN)
+        _check(record)
+    except (InterpbenchError, ValueError) as error:
         raise _damaged(folder, error) from None
-    if lacks:
-        raise _damaged(folder, f"it lacks {', '.join(lacks)}")
     return record
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
     return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
+
+
+def _check(record: Any) -> None:
+    """Raise ValueError unless this is the content of a run.json."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{RUN} holds no record")
+    for key in sorted(Record.__required_keys__ - record.keys()):
+        raise ValueError(f"{RUN} lacks {key!r}")
+    for key, kinds in _KINDS.items():
+        if not isinstance(record[key], kinds):
+            raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
+    for granularity in GRANULARITIES:
+        metrics = record["metrics"].get(granularity)
+        if not isinstance(metrics, dict) or "auroc" not in metrics:
+            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+    for circuit in (record["circuit"], record["truth"]):
+        if circuit is not None:
+            Circuit.from_json(circuit)
+
+
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("case", "model", "weights_hash", "technique", "digest"), str),
+    **dict.fromkeys(("config", "metrics", "notes", "truth", "versions"), dict),
+    **dict.fromkeys(("certified", "certified_edges"), bool | None),
+    **dict.fromkeys(("samples", "seed"), int),
+    "seconds": int | float,
+}
 
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:

@@ -2,7 +2,7 @@
 
 A subject on disk is a folder of three files: `weights.safetensors` (TransformerLens's names; the model's `Config` in
 the metadata), `circuit.json` (its true circuit) and `card.json` (how it was made and what was measured on it). The
-bundled ones lie in `zoo/<case>/<kind>/`.
+bundled ones lie in `zoo/<case>/<kind>/`, published ones (`interpbench hub pull`) in the cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,21 +20,31 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from interpbench import plugins
+from interpbench.cache import cache_folder
 from interpbench.case import Case, Token, value_from_json, value_to_json
-from interpbench.errors import InterpbenchError, MissingExtra, UsageError, unknown
+from interpbench.errors import InterpbenchError, MissingExtra, UsageError, brief, first_line, shown, unknown
+from interpbench.files import parse_json, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from interpbench.graph import Circuit
-    from interpbench.transformer import Transformer
+    from interpbench.transformer import Config, Transformer
 
 CARD_SCHEMA = 1
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
 CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
+CARD_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("case", "weights_hash", "program_digest"), str),
+    **dict.fromkeys(("certificate", "trainer"), dict | None),
+    "classes": list | None,
+}
 COMPILED = "tracr"
 """The model that is a case's compiled reference itself."""
+HUB = "hub"
+"""The published subject, once `interpbench hub pull` has fetched and converted it."""
+UNCERTIFIED = "Published subjects are not certified; `interpbench verify CASE --model MODEL` measures what holds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,40 +144,55 @@ def weights_hash(model: Transformer) -> str:
 
 
 def models(case: Case) -> list[str]:
-    """Names that `load_subject` knows for a case: the bundled kinds, and the compiled reference if it has one."""
+    """Names that `load_subject` knows for a case: the bundled kinds, the published subject if it has been pulled, and
+    the compiled reference if it has one.
+    """
     bundled = sorted(path.parent.name for path in (ZOO / case.name).glob(f"*/{WEIGHTS}"))
-    return sorted(bundled, key=lambda kind: kind != "siit") + ([COMPILED] if case.compiled else [])
+    pulled = [HUB] if (stored_folder(case, HUB) / WEIGHTS).is_file() else []
+    return sorted(bundled, key=lambda kind: kind != "siit") + pulled + ([COMPILED] if case.compiled else [])
 
 
-@functools.cache
-def _bundled_card(case: str, model: str) -> dict[str, Any] | None:
-    path = ZOO / case / model / CARD
-    return _json(path) if path.exists() else None
+def stored_folder(case: Case, model: str) -> Path:
+    """Where the subject of that name is, or would be."""
+    return cache_folder() / HUB / case.name if model == HUB else ZOO / case.name / model
 
 
-def bundled_card(case: Case, model: str) -> dict[str, Any] | None:
-    """The card of a bundled subject, None if there is no such subject or it has no card (the compiled reference)."""
-    return _bundled_card(case.name, model)
+_bundled_card = functools.cache(read_json)
 
 
-def bundled_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
-    """Shape and true circuit of a bundled subject, without its weights and without PyTorch."""
-    from interpbench.graph import Circuit
+def stored_card(case: Case, model: str) -> dict[str, Any] | None:
+    """The card of a bundled or pulled subject, None if there is none or it has no card (the compiled reference)."""
+    path = stored_folder(case, model) / CARD
+    if not path.exists():
+        return None
+    return read_json(path) if model == HUB else _bundled_card(path)
 
-    folder = ZOO / case.name / model
-    with (folder / WEIGHTS).open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return json.loads(header["__metadata__"]["config"]), Circuit.from_json(_json(folder / CIRCUIT))
+
+def stored_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
+    """Shape and true circuit of a bundled or pulled subject, without its weights and without PyTorch.
+
+    Raises InterpbenchError if the files are damaged.
+    """
+    folder = stored_folder(case, model)
+    try:
+        with (folder / WEIGHTS).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(min(length, (folder / WEIGHTS).stat().st_size)))
+        shape = parse_json(header["__metadata__"]["config"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InterpbenchError(f"{folder / WEIGHTS}: unreadable: {first_line(error)}") from None
+    return shape, _read_circuit(folder)
 
 
 def is_certified(case: Case) -> bool:
     """Whether the bundled SIIT subject of a case is certified, by its card."""
-    card = bundled_card(case, "siit") or {}
+    card = stored_card(case, "siit") or {}
     return bool((card.get("certificate") or {}).get("certified"))
 
 
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
-    """The subject `model` of a case: a bundled kind, `tracr` for the compiled reference, or a folder.
+    """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
+    or a folder.
 
     For a folder the case may be None: its card names it. Raises UsageError for a model that does not exist or does
     not belong to the case, InterpbenchError for a damaged folder, MissingExtra where the reference cannot be compiled.
@@ -175,7 +200,7 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
     if isinstance(case, str):
         case = plugins.load_case(case)
     if case is not None and str(model) in models(case):
-        return _compiled(case) if str(model) == COMPILED else _read(ZOO / case.name / str(model), case, str(model))
+        return _compiled(case) if str(model) == COMPILED else _read(stored_folder(case, str(model)), case, str(model))
     folder = Path(model)
     if not folder.is_dir():
         raise UsageError(_missing(case, str(model)))
@@ -185,6 +210,8 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
 def _missing(case: Case | None, model: str) -> str:
     if case is None:
         return f"no folder {model}"
+    if model == HUB:
+        return f"the published subject of case {case.name} is not here; `interpbench hub pull {case.name}` fetches it"
     known = models(case)
     there = f"there are: {', '.join(known)}" if known else "none is bundled"
     if model in plugins.load().trainers:
@@ -237,31 +264,35 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
 
 def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     """Read and check a folder. Every damage is an InterpbenchError that names the file."""
-    from interpbench.graph import Circuit
-
-    card = _json(folder / CARD)
+    card = read_json(folder / CARD)
     try:
         schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)
     except (KeyError, TypeError):
         raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
     if schema != CARD_SCHEMA:
-        raise InterpbenchError(f"{folder / CARD}: schema {schema!r}, this version reads {CARD_SCHEMA}")
+        raise InterpbenchError(f"{folder / CARD}: schema {shown(schema)}, this version reads {CARD_SCHEMA}")
+    for key, kinds in CARD_KINDS.items():
+        if not isinstance(card.get(key), kinds):
+            raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
+    try:
+        classes = None if classes is None else tuple(map(value_from_json, classes))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InterpbenchError(f"{folder / CARD}: the classes are no answers") from None
     if case is not None and case.name != name:
-        raise UsageError(f"{folder} is a subject of case {name}, not of case {case.name}")
+        raise UsageError(f"{folder} is a subject of case {brief(name)}, not of case {case.name}")
     case = case or plugins.load_case(name)
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
-        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {stated})")
-    try:
-        circuit = Circuit.from_json(_json(folder / CIRCUIT))
-    except ValueError as error:
-        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
-    subject = Subject(
-        case, kind, model, circuit, None if classes is None else tuple(map(value_from_json, classes)), card
-    )
+        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
+    subject = Subject(case, kind, model, _read_circuit(folder), classes, card)
+    check_fit(subject, folder)
+    return subject
+
+
+def check_fit(subject: Subject, folder: Path) -> None:
+    """Raise InterpbenchError unless model, circuit, classes and case belong together."""
     for wrong in _misfits(subject):
         raise InterpbenchError(f"{folder}: {wrong}")
-    return subject
 
 
 def _misfits(subject: Subject) -> list[str]:
@@ -279,35 +310,44 @@ def _misfits(subject: Subject) -> list[str]:
     return [what for what, holds in wrong.items() if holds]
 
 
-def _json(path: Path) -> Any:
+def _read_circuit(folder: Path) -> Circuit:
+    from interpbench.graph import Circuit
+
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InterpbenchError(f"{path}: unreadable: {_first_line(error)}") from None
+        return Circuit.from_json(read_json(folder / CIRCUIT))
+    except ValueError as error:
+        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
 
 
 def _read_weights(path: Path) -> Transformer:
-    """The model of a safetensors file; its weights are float32 and finite."""
-    import torch
+    """The model of a safetensors file. Names and shapes are checked before anything large is read."""
     from safetensors import SafetensorError, safe_open
 
-    from interpbench.transformer import Config, Transformer
+    from interpbench.transformer import Config
 
     try:
+        if not path.is_file():
+            raise OSError("no such file")
         with safe_open(path, framework="pt") as file:
-            config = Config(**json.loads((file.metadata() or {})["config"]))
-            model = Transformer(config, {name: file.get_tensor(name) for name in file.keys()})
+            config = Config.from_json(parse_json((file.metadata() or {})["config"]))
+            config.check_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})
+            return sound_model(config, {name: file.get_tensor(name) for name in file.keys()})
     except KeyError:
         raise InterpbenchError(f"{path}: no model configuration in the metadata") from None
     except (OSError, SafetensorError, TypeError, ValueError) as error:
-        raise InterpbenchError(f"{path}: unreadable: {_first_line(error)}") from None
-    for name, weight in model.weights.items():
+        raise InterpbenchError(f"{path}: unreadable: {first_line(error)}") from None
+
+
+def sound_model(config: Config, weights: Mapping[str, Tensor]) -> Transformer:
+    """A model whose weights are float32 and finite. Raises ValueError if they are not, or do not fit the shape."""
+    import torch
+
+    from interpbench.transformer import Transformer
+
+    model = Transformer(config, weights)
+    for name, weight in weights.items():
         if weight.dtype != torch.float32:
-            raise InterpbenchError(f"{path}: weight {name} is {weight.dtype}, expected float32")
+            raise ValueError(f"weight {name} is {weight.dtype}, expected float32")
         if not bool(torch.isfinite(weight).all()):
-            raise InterpbenchError(f"{path}: weight {name} holds NaN or infinity")
+            raise ValueError(f"weight {name} holds NaN or infinity")
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

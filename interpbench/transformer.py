@@ -20,20 +20,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interpbench.errors import brief, shown
 from interpbench.graph import Graph
 from interpbench.layers import ACTIVATIONS, BLOCK, attention, mlp, unembed
 
 Activations = Float[Tensor, "*#circuit writer feature #position #row"]
 """What every writer adds to the residual stream; one row where all rows share it (a mean)."""
+
+LARGEST = 1_000_000
+"""More than this in one dimension is a mistake in a file."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,32 @@ class Config:
             "attention_dir": ("causal", "bidirectional"),
             "normalization_type": (None, "LN", "LNPre"),
         }
-        for field, known in kinds.items():
-            if getattr(self, field) not in known:
-                raise ValueError(f"{field} is {getattr(self, field)!r}, expected one of {known}")
+        for name, known in kinds.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {shown(getattr(self, name))}, expected one of {known}")
+
+    @classmethod
+    def from_json(cls, data: Any) -> Config:
+        """The configuration of `asdict`, from anywhere: names, types and sizes are checked. Raises ValueError."""
+        if not isinstance(data, dict):
+            raise ValueError(f"{shown(data)} where a configuration belongs")
+        known = {field.name: field for field in fields(cls)}
+        for name in data.keys() - known.keys():
+            raise ValueError(f"a configuration has no {brief(str(name))}")
+        for name, field in known.items():
+            if name not in data and field.default is MISSING:
+                raise ValueError(f"the configuration lacks {name!r}")
+            value = data.get(name, field.default)
+            if field.type == "int" and (type(value) is not int or not 1 <= value <= LARGEST):
+                raise ValueError(f"{name} is {shown(value)}, expected a whole number from 1 to {LARGEST}")
+            if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
+                raise ValueError(f"{name} is {shown(value)}, expected a number of at least 0")
+            if field.type.startswith("str") and value is not None and not isinstance(value, str):
+                raise ValueError(f"{name} is {shown(value)}, expected a text")
+        typed: dict[str, Any] = {k: float(v) if known[k].type == "float" else v for k, v in data.items()}
+        config = cls(**typed)
+        _ = config.graph  # refuses more edges than fit into memory
+        return config
 
     @property
     def graph(self) -> Graph:
@@ -88,6 +115,16 @@ class Config:
         shapes |= {f"ln_final.{k}": v for k, v in norm.items()}
         return shapes | {"unembed.W_U": (d, self.d_vocab_out), "unembed.b_U": (self.d_vocab_out,)}
 
+    def check_shapes(self, found: Mapping[str, Sequence[int]]) -> None:
+        """Raise ValueError for the name and shape of a weight that is missing, surplus or of another shape."""
+        shapes = self.weight_shapes()
+        for name in sorted(shapes.keys() ^ found.keys()):
+            wrong = "missing" if name in shapes else "not one of this shape of model"
+            raise ValueError(f"weight {brief(name)} is {wrong}")
+        for name, shape in shapes.items():
+            if tuple(found[name]) != shape:
+                raise ValueError(f"weight {name} has shape {tuple(found[name])}, expected {shape}")
+
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
@@ -97,12 +134,7 @@ class Transformer:
     weights: Mapping[str, Tensor]
 
     def __post_init__(self) -> None:
-        shapes = self.config.weight_shapes()
-        for name in sorted(shapes.keys() ^ self.weights.keys()):
-            raise ValueError(f"weight {name} is {'missing' if name in shapes else 'not one of this shape of model'}")
-        for name, shape in shapes.items():
-            if tuple(self.weights[name].shape) != shape:
-                raise ValueError(f"weight {name} has shape {tuple(self.weights[name].shape)}, expected {shape}")
+        self.config.check_shapes({name: weight.shape for name, weight in self.weights.items()})
 
     @cached_property
     def graph(self) -> Graph:

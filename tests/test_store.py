@@ -30,8 +30,17 @@ ASKED: Any = {
     "unique": False,
     "protocol": "default",
 }
-TOLD: Any = dict.fromkeys(store.Record.__annotations__.keys() - ASKED.keys())
-"""What a run adds to what was asked."""
+RECORD: Any = ASKED | {
+    "digest": "d",
+    "certified": None,
+    "certified_edges": None,
+    "metrics": {granularity: {"auroc": 0.5} for granularity in ("edges", "heads", "nodes")},
+    "circuit": None,
+    "truth": Circuit(GRAPH, frozenset()).to_json(),
+    "notes": {},
+    "seconds": 0.1,
+    "versions": {},
+}
 
 
 def some_scores(graph: Graph = GRAPH) -> EdgeScores:
@@ -55,7 +64,7 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     assert folder == tmp_path / "3" / "siit" / "eap" / store.digest(ASKED) and not folder.parent.exists()
     assert store.read(folder) is None
     scores = some_scores()
-    store.write(folder, ASKED | TOLD, scores, scores.top(5), 64)
+    store.write(folder, RECORD, scores, scores.top(5), 64)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "scores.json"]
     record, read = store.read(folder) or pytest.fail("not complete")
     assert record["case"] == "3"
@@ -74,10 +83,10 @@ def test_scores_alone_are_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
         monkeypatch.setattr(Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
-            store.write(folder, ASKED | TOLD, some_scores(), None, 64)
+            store.write(folder, RECORD, some_scores(), None, 64)
         assert store.read(folder) is None
     monkeypatch.undo()
-    store.write(folder, ASKED | TOLD, some_scores(), None, 64)
+    store.write(folder, RECORD, some_scores(), None, 64)
     assert store.read(folder) is not None
 
 
@@ -88,7 +97,7 @@ def test_an_error_is_kept_until_the_run_succeeds(tmp_path: Path) -> None:
         path = store.write_error(tmp_path / "run", error)
     assert "ZeroDivisionError: by nothing" in path.read_text() and "test_store.py" in path.read_text()
     assert store.read(path.parent) is None
-    store.write(path.parent, ASKED, some_scores(), None, 64)
+    store.write(path.parent, RECORD, some_scores(), None, 64)
     assert not path.exists()
     store.write_error(path.parent, ValueError("again"))
     assert store.read(path.parent) is None
@@ -96,7 +105,7 @@ def test_an_error_is_kept_until_the_run_succeeds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["run.json", "scores.json"])
 def test_a_damaged_run_is_told(tmp_path: Path, name: str) -> None:
-    store.write(tmp_path, ASKED, some_scores(), None, 64)
+    store.write(tmp_path, RECORD, some_scores(), None, 64)
     (tmp_path / name).write_text((tmp_path / name).read_text()[:30])
     with pytest.raises(InterpbenchError, match="damaged run.*--force"):
         store.read(tmp_path)

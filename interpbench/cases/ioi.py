@@ -39,6 +39,21 @@ LENGTH = 15
 _WORDS = {word for template in TEMPLATES for word in template if not word.startswith("{")}
 VOCAB: tuple[str, ...] = (*sorted(_WORDS), *NAMES, *PLACES, *OBJECTS)
 
+GPT2_IDS = tuple(
+    int(number)
+    for number in """
+    11 13 12139 7244 3260 12246 4422 14862 14235 11735 50256 3932 8403 8124 5180 27443 13854 7806 3271 25752
+    10443 23811 18966 7651 5278 8559 4502 16156 8547 26013 22695 8616 12930 3619 12806 3700 12091 8982 1757
+    16693 7939 6502 16753 10592 21776 22162 2940 5780 5335 4705 5436 32561 15694 9925 3362 5613 15984 5199 8049
+    3409 10490 11288 6542 6423 4186 2215 3633 257 290 379 2613 7988 10481 9970 1492 5839 5281 3644 4144 1043 422
+    11376 2921 1392 10047 10158 4436 2156 287 340 9245 9592 3850 5888 1474 38987 4438 2607 3952 3804 7072 5858
+    1524 26906 4429 3650 262 284
+    """.split()
+)
+"""Our tokens, in order, in GPT-2's vocabulary, which published subjects speak: each is a single token there (words
+inside a sentence with the blank before them, BOS as end of text).
+"""
+
 NAME_LOGIT, SUPPRESSED_LOGIT = 10.0, -15.0
 
 
@@ -206,6 +221,7 @@ def _case(name: str, description: str, next_token: bool) -> Case:
         scored="last",
         next_token=next_token,
         special=(BOS,),
+        published_ids=GPT2_IDS,
     )
     return case
 

@@ -7,15 +7,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from interpbench.atomic import refuse_existing, write_new
 from interpbench.case import ATOL, Case, defined, value_to_json
 from interpbench.catalogue import facts_of, twins
 from interpbench.commands.inventory import case_facts
 from interpbench.errors import MissingExtra, UsageError
+from interpbench.files import refuse_existing, write_new
 from interpbench.graph import Circuit, Graph
 from interpbench.plot import circuit_svg
 from interpbench.plugins import load_case
-from interpbench.subjects import COMPILED, bundled_card, bundled_parts, load_subject, models
+from interpbench.subjects import COMPILED, HUB, UNCERTIFIED, load_subject, models, stored_card, stored_parts
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
 
 
@@ -30,7 +30,7 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
         shape, card = known["shape"], None
         circuit = Circuit(Graph(shape["n_layers"], shape["n_heads"]), frozenset(known["true"]))
     elif kind in models(case) and kind != COMPILED:  # no weights, no PyTorch: that alone would take two seconds
-        card, (shape, circuit) = bundled_card(case, kind), bundled_parts(case, kind)
+        card, (shape, circuit) = stored_card(case, kind), stored_parts(case, kind)
     else:
         subject = load_subject(case, kind)
         kind, circuit, shape, card = subject.kind, subject.circuit, asdict(subject.model.config), subject.card
@@ -56,8 +56,9 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
 def _published(case: Case, circuit: Circuit) -> Circuit:
     """The published circuit for a model with this true one: a subject, or the compiled model itself."""
     known = facts_of(case)
-    if circuit.edges == frozenset(known["true"]):
-        return Circuit(circuit.graph, circuit.edges - frozenset(known["published_lacks"]))
+    true, published = frozenset(known["true"]), frozenset(known["true"]) - frozenset(known["published_lacks"])
+    if circuit.edges in (true, published):
+        return Circuit(circuit.graph, published)
     reference: Any = case.reference()
     return replace(reference, alignment={}).published_circuit(circuit.graph)
 
@@ -82,6 +83,8 @@ def _print(facts: dict[str, Any]) -> None:
         print_table("certificate", ("", ""), certificate_rows(card["certificate"]))
     if card.get("command"):
         print_lines([f"made by: {card['command']}"])
+    if card.get("kind") == HUB:
+        print_lines([UNCERTIFIED])
 
 
 def try_(name: str, words: Sequence[str], model: str, as_json: bool) -> None:

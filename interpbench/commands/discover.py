@@ -16,7 +16,7 @@ from interpbench.report.runs import name_runs
 from interpbench.report.tables import summary
 from interpbench.runner import Result
 from interpbench.runner import run as run_one
-from interpbench.subjects import Subject, load_subject
+from interpbench.subjects import HUB, UNCERTIFIED, Subject, load_subject
 from interpbench.tables import cell, print_json, print_lines, print_table, progress
 
 
@@ -61,6 +61,8 @@ def run(
         print_json(outcomes[0].json() if is_one(names, suite) else [each.json() for each in outcomes])
     else:
         _print(technique, outcomes)
+        if any(isinstance(each, Subject) and each.card.get("kind") == HUB for each in subjects):
+            print_lines([UNCERTIFIED])
     return 1 if failed else 0
 
 

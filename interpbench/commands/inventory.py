@@ -9,7 +9,7 @@ from typing import Any
 from interpbench.case import Case
 from interpbench.catalogue import facts_of
 from interpbench.plugins import Registry, load
-from interpbench.subjects import bundled_card, models
+from interpbench.subjects import models, stored_card
 from interpbench.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.tables import print_json, print_lines, print_table
 
@@ -48,7 +48,7 @@ def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def model_facts(case: Case, model: str) -> dict[str, Any]:
     """A bundled model as plain data, with what its card says."""
-    return {"case": case.name, "model": model, **card_numbers(bundled_card(case, model) or {})}
+    return {"case": case.name, "model": model, **card_numbers(stored_card(case, model) or {})}
 
 
 def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
@@ -100,6 +100,19 @@ def list_(what: str, as_json: bool) -> None:
     broken = [plugin.name for plugin in registry.plugins if plugin.error]
     if broken:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
+
+
+def list_cases(format: str) -> None:
+    """Print the cases as a table, JSON, CSV or Croissant."""
+    from interpbench import metadata
+
+    cases = load().cases.values()
+    if format == "csv":
+        print(metadata.cases_csv(cases), end="")
+    elif format == "croissant":
+        print_json(metadata.croissant(cases))
+    else:
+        list_("cases", format == "json")
 
 
 def plugins(as_json: bool) -> None:

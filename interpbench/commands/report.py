@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from interpbench.atomic import refuse_existing, write_new
 from interpbench.errors import UsageError, unknown
+from interpbench.files import refuse_existing, write_new
 from interpbench.report import formats
 from interpbench.report.runs import METRICS, read_runs
 from interpbench.report.tables import compare

@@ -1,0 +1,75 @@
+"""Files: those that anyone may have written are read with care, ours appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from interpbench.errors import InterpbenchError, UsageError, first_line
+
+MEGABYTE = 1 << 20
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """All of a file. Raises InterpbenchError if it is not an ordinary file or holds more than `limit` bytes."""
+    try:
+        if not path.is_file():
+            raise OSError("not a file" if path.exists() else "no such file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise OSError(f"more than {limit} bytes")
+    except (OSError, ValueError) as error:
+        raise InterpbenchError(f"{path}: unreadable: {first_line(error)}") from None
+    return data
+
+
+def read_json(path: Path, limit: int = 64 * MEGABYTE) -> Any:
+    """The content of a JSON file without NaN and infinity. Raises InterpbenchError for anything else."""
+    data = read_bytes(path, limit)
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise InterpbenchError(f"{path}: unreadable: {first_line(error)}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Strict JSON. Raises ValueError for anything else, also for what is nested too deeply."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def write_text(path: Path, text: str) -> None:
+    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_new(path: Path, text: str, force: bool) -> None:
+    """Write a file that somebody asked for.
+
+    Raises UsageError if it exists, unless `force` replaces it, InterpbenchError if it cannot be written.
+    """
+    refuse_existing(path, force)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InterpbenchError(f"{path}: {error.strerror}") from None
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise UsageError if the path exists, unless `force` is to replace it."""
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; --force replaces it")

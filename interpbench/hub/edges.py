@@ -1,0 +1,81 @@
+"""The published circuits' edges, pairs of TransformerLens hook names, as a circuit of ours.
+
+Hooks are finer than our graph: an edge inside a head (`hook_q_input` to `hook_q` to `hook_result`) or an MLP joins
+what is one node here and falls away, and so does what the published files let leave a query or a key for another
+node: neither writes into the residual stream. The merged `hook_resid_pre` stands for `embed` and `pos`, a pair that
+enters a head as a whole (at its `hook_result`) is an edge into its query, key and value, and `hook_resid_post` is the
+end, of whichever layer: the reference, whose edges these are, may have fewer than the subject.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interpbench.errors import shown
+from interpbench.graph import Circuit, Graph
+
+_HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a hook is: its node, and the names it has as the beginning and as the end of an edge.
+
+    `inner`: between a head's inputs and its output.
+    """
+
+    node: str
+    writers: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    inner: bool = False
+
+
+def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circuit:
+    """The circuit of `(hook, hook)` pairs, at `edges` granularity.
+
+    The published file of a subject names its *reference's* components; `alignment` says where one sits in the subject
+    if not in the same place. Raises ValueError for anything but pairs of known hooks, and for edges that are not the
+    graph's.
+    """
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise ValueError("expected a list of edges")
+    edges = set()
+    for pair in pairs:
+        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and all(isinstance(end, str) for end in pair)):
+            raise ValueError(f"not a pair of hook names: {type(pair).__name__}")
+        begin, end = (_place(hook, graph, alignment) for hook in pair)
+        if begin.node == end.node or begin.inner:
+            continue
+        if not begin.writers or not end.readers:
+            raise ValueError(f"no edge from {pair[0]} to {pair[1]}")
+        edges |= {f"{writer}->{reader}" for writer in begin.writers for reader in end.readers}
+    return Circuit(graph, frozenset(edges))
+
+
+def _place(hook: str, graph: Graph, alignment: Mapping[str, str]) -> _Place:
+    found = _HOOK.fullmatch(hook)
+    block, name, index = found.groups() if found else (None, None, None)
+    head, mlp = (alignment.get(node, node) for node in (f"a{block}.h{index}", f"m{block}"))
+    match (name, block, index):
+        case ("hook_embed", None, None):
+            return _Place("embed", ("embed",))
+        case ("hook_pos_embed", None, None):
+            return _Place("pos", ("pos",))
+        case ("hook_resid_pre", "0", None):
+            return _Place("input", ("embed", "pos"))
+        case ("hook_resid_post", str(layer), None) if int(layer) < graph.n_layers:
+            return _Place("logits", readers=("logits",))
+        case ("attn.hook_result", str(), str()):
+            return _Place(head, (head,), tuple(f"{head}<{x}>" for x in "qkv"))
+        case ("attn.hook_q" | "attn.hook_k" | "attn.hook_v", str(), str()):
+            return _Place(head, inner=True)
+        case ("hook_q_input" | "hook_k_input" | "hook_v_input" as name, str(), str()):
+            return _Place(head, readers=(f"{head}<{name[len('hook_')]}>",))
+        case ("hook_mlp_in", str(), None):
+            return _Place(mlp, readers=(mlp,))
+        case ("hook_mlp_out", str(), None):
+            return _Place(mlp, (mlp,), (mlp,))
+    raise ValueError(f"no hook {shown(hook)} in a graph of {graph.n_layers} layers")
