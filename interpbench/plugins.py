@@ -147,8 +147,7 @@ def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> di
     named: dict[str, Any] = {}
     for thing in (thing for answer in answers for thing in answer):
         check(thing)
-        if not _NAME.fullmatch(thing.name):  # names become folders
-            raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
+        _check_name(thing)
         if thing.name in named:
             raise ValueError(f"{thing.name!r} is provided twice")
         named[thing.name] = thing
@@ -174,16 +173,20 @@ def checked(technique: Technique) -> Technique:
     """The same technique. Raises UsageError if a plugin could not provide it."""
     try:
         _check_technique(technique)
-    except TypeError as error:
+        _check_name(technique)
+    except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from None
     return technique
+
+
+def _check_name(thing: Any) -> None:
+    if not _NAME.fullmatch(thing.name):  # names become folders
+        raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
 
 
 def _check_worker(thing: Any, method: str) -> None:
     if not isinstance(getattr(thing, "name", None), str):
         raise TypeError(f"{thing!r} has no `name`")
-    if not re.fullmatch(r"\w[\w-]*", thing.name):  # it names a folder
-        raise TypeError(f"the name {thing.name!r} has other characters than letters, digits, - and _")
     if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
         raise TypeError(f"{thing.name}: `Config` is not a dataclass")
     if not callable(getattr(thing, method, None)):

@@ -216,7 +216,7 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "score as text": (edge(score="0.5"), "score of edge a0.h1->m0 is '0.5', expected float"),
     "score as a truth": (edge(score=True), "score of edge a0.h1->m0 is 'True', expected float"),
     "no score": (edge(score=None), "score of edge a0.h1->m0 is 'None', expected float"),
-    "score is nan": (edge(score=float("nan")), "score of edge a0.h1->m0 is NaN"),
+    "score is nan": (edge(score=float("nan")), "NaN is not JSON"),
     "score too large": (edge(score=10**400), "a score is larger than any float"),
     "in_graph as a number": (edge(in_graph=1), "in_graph of edge a0.h1->m0 is '1', expected bool"),
     "apart is a list": (lambda data: data.update({APART: [1]}), "no object 'edges'"),
