@@ -182,7 +182,8 @@ def _check_worker(thing: Any, method: str) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _natural(name: str) -> tuple[bool, int, str]:

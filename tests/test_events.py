@@ -136,7 +136,7 @@ def test_a_hook_of_another_signature_is_a_broken_plugin(tmp_path: Path, install:
     (tmp_path / "site" / f"{module}.py").write_text(code)
     install("wrong", module)
     rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").out)["plugins"]}
-    assert "case" in rows["wrong"]["error"] and "interpbench_progress" in rows["wrong"]["error"]
+    assert "PluginValidationError" in rows["wrong"]["error"] and "interpbench_progress" in rows["wrong"]["error"]
 
 
 class StandIn:
