@@ -177,7 +177,11 @@ def _train(
     raise typer.Exit(train.train(trainer, case, suite, settings, as_json))
 
 
-def _group(kind: str, command: Callable[..., None]) -> type[TyperGroup]:
+COMMANDS: dict[str, Callable[..., None]] = {"technique": _run, "trainer": _train}
+"""What is done with a thing of a kind that plugins provide; first its name, then `config`, then options of all."""
+
+
+def _group(kind: str) -> type[TyperGroup]:
     """A group with one subcommand for everything of a kind that plugins provide; its `Config` is its options."""
 
     class Group(TyperGroup):
@@ -192,15 +196,15 @@ def _group(kind: str, command: Callable[..., None]) -> type[TyperGroup]:
 
             thing = getattr(load(), kind)(cmd_name)
             single = typer.Typer(add_completion=False)
-            options = with_options(functools.partial(command, cmd_name), thing.Config, cmd_name)
+            options = with_options(functools.partial(COMMANDS[kind], cmd_name), thing.Config, cmd_name)
             single.command(cmd_name, help=(thing.__doc__ or "").strip())(options)
             return typer.main.get_command(single)
 
     return Group
 
 
-for _name, _kind, _command, _help in (
-    ("run", "technique", _run, "Find circuits with a technique and judge them. `run TECHNIQUE --help`: its options."),
-    ("train", "trainer", _train, "Make a subject with a trainer. `train TRAINER --help`: its options."),
+for _name, _kind, _help in (
+    ("run", "technique", "Find circuits with a technique and judge them. `run TECHNIQUE --help`: its options."),
+    ("train", "trainer", "Make a subject with a trainer. `train TRAINER --help`: its options."),
 ):
-    app.add_typer(typer.Typer(cls=_group(_kind, _command), help=_help), name=_name)
+    app.add_typer(typer.Typer(cls=_group(_kind), help=_help), name=_name)
