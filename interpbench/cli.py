@@ -85,12 +85,33 @@ for _part in ("cases", "techniques", "trainers", "models", "suites"):
     lists.command(_part, help=f"List the {_part}.")(_list(_part))
 
 
-@app.command()
-def plugins(as_json: AsJson = False) -> None:
-    """List the installed plugins: what they provide, or why they are broken."""
-    from interpbench.commands import inventory
+plugins = typer.Typer(help="List the installed plugins: what they provide, or why they are broken; start a new one.")
+app.add_typer(plugins, name="plugins")
 
-    inventory.plugins(as_json)
+
+@plugins.callback(invoke_without_command=True)
+def _plugins(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        from interpbench.commands import inventory
+
+        inventory.plugins(as_json)
+
+
+@plugins.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits, _.")],
+    technique: Annotated[bool, typer.Option("--technique", help="A technique (the default).")] = False,
+    case: Annotated[bool, typer.Option("--case", help="A case.")] = False,
+    trainer: Annotated[bool, typer.Option("--trainer", help="A trainer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the package of a new plugin into interpbench-NAME: it installs, runs, and passes its own tests."""
+    from interpbench.commands import scaffold
+
+    chosen = [kind for kind, wanted in zip(scaffold.KINDS, (technique, case, trainer), strict=True) if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{' and --'.join(chosen)}: one kind at a time")
+    scaffold.new(name, chosen[0] if chosen else "technique", as_json)
 
 
 @app.command()

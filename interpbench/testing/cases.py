@@ -138,7 +138,10 @@ def check_alignment_names_real_nodes(case: Case) -> None:
     unreal = sorted(set(nodes) - set(graph.nodes))
     assert not unreal, f"{unreal} are no nodes of a subject of {graph}"
     assert all(reference.variables.values()) and len(set(nodes)) == len(nodes), "a variable without a node of its own"
-    circuit = reference.circuit(graph)
+    try:
+        circuit = reference.circuit(graph)
+    except ValueError as error:
+        raise AssertionError(f"the true circuit is none of a subject of {graph}: {error}") from None
     assert isinstance(circuit, Circuit) and (circuit.graph, circuit.granularity) == (graph, "edges")
     assert circuit.nodes == set(nodes), f"a circuit of {sorted(circuit.nodes)}, variables at {sorted(nodes)}"
 
@@ -146,7 +149,7 @@ def check_alignment_names_real_nodes(case: Case) -> None:
 def check_interchange_replaces_variables(case: Case) -> None:
     """With nothing replaced, or by the same input's value, answers stay; replaced by another's, some change."""
     reference = case.reference()
-    clean, source = _pairs(case, rows=50)
+    (clean, _), (source, _) = (_pairs(case, seed, rows=50) for seed in (0, 1))
     plain, changed = _answers(case, clean), False
     for variable in range(-1, len(reference.variables)):
         rows = torch.full((len(clean),), variable)
