@@ -1,6 +1,6 @@
 # docker build -t interpbench . && docker run --rm interpbench run eap --case ioi
 FROM python:3.11-slim AS build
-RUN pip install --no-cache-dir uv && python -m venv /opt/interpbench
+RUN pip install --no-cache-dir uv && python -m venv --without-pip /opt/interpbench
 ENV VIRTUAL_ENV=/opt/interpbench UV_NO_CACHE=1
 WORKDIR /source
 COPY constraints.txt .
