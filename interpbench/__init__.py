@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from interpbench.case import Case
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
     from interpbench.evaluate import judge
+    from interpbench.events import ProgressEvent
     from interpbench.graph import Circuit, EdgeScores, Graph
     from interpbench.hookspecs import hookimpl
     from interpbench.plugins import load_case
@@ -28,6 +29,7 @@ _HOME = {
     "case": ("Case",),
     "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
     "evaluate": ("judge",),
+    "events": ("ProgressEvent",),
     "graph": ("Circuit", "EdgeScores", "Graph"),
     "hookspecs": ("hookimpl",),
     "plugins": ("load_case",),
@@ -52,6 +54,7 @@ __all__ = [
     "InterpbenchError",
     "MissingExtra",
     "Problem",
+    "ProgressEvent",
     "Result",
     "Subject",
     "Technique",

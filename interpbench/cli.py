@@ -143,12 +143,33 @@ def push(
     hub.push(folder, repo, private, force, as_json)
 
 
-@app.command()
-def plugins(as_json: AsJson = False) -> None:
-    """List the installed plugins: what they provide, or why they are broken."""
-    from interpbench.commands import inventory
+plugins = typer.Typer(help="List the installed plugins: what they provide, or why they are broken; start a new one.")
+app.add_typer(plugins, name="plugins")
 
-    inventory.plugins(as_json)
+
+@plugins.callback(invoke_without_command=True)
+def _plugins(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is None:
+        from interpbench.commands import inventory
+
+        inventory.plugins(as_json)
+
+
+@plugins.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits, _.")],
+    technique: Annotated[bool, typer.Option("--technique", help="A technique (the default).")] = False,
+    case: Annotated[bool, typer.Option("--case", help="A case.")] = False,
+    trainer: Annotated[bool, typer.Option("--trainer", help="A trainer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the package of a new plugin into interpbench-NAME: it installs, runs, and passes its own tests."""
+    from interpbench.commands import scaffold
+
+    chosen = [kind for kind, wanted in zip(scaffold.KINDS, (technique, case, trainer), strict=True) if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{' and --'.join(chosen)}: one kind at a time")
+    scaffold.new(name, chosen[0] if chosen else "technique", as_json)
 
 
 @app.command()
@@ -315,7 +336,11 @@ def _train(
     raise typer.Exit(train.train(trainer, case, suite, settings, as_json))
 
 
-def _group(kind: str, command: Callable[..., None]) -> type[TyperGroup]:
+COMMANDS: dict[str, Callable[..., None]] = {"technique": _run, "trainer": _train}
+"""What is done with a thing of a kind that plugins provide; first its name, then `config`, then options of all."""
+
+
+def _group(kind: str) -> type[TyperGroup]:
     """A group with one subcommand for everything of a kind that plugins provide; its `Config` is its options."""
 
     class Group(TyperGroup):
@@ -330,15 +355,15 @@ def _group(kind: str, command: Callable[..., None]) -> type[TyperGroup]:
 
             thing = getattr(load(), kind)(cmd_name)
             single = typer.Typer(add_completion=False)
-            options = with_options(functools.partial(command, cmd_name), thing.Config, cmd_name)
+            options = with_options(functools.partial(COMMANDS[kind], cmd_name), thing.Config, cmd_name)
             single.command(cmd_name, help=(thing.__doc__ or "").strip())(options)
             return typer.main.get_command(single)
 
     return Group
 
 
-for _name, _kind, _command, _help in (
-    ("run", "technique", _run, "Find circuits with a technique and judge them. `run TECHNIQUE --help`: its options."),
-    ("train", "trainer", _train, "Make a subject with a trainer. `train TRAINER --help`: its options."),
+for _name, _kind, _help in (
+    ("run", "technique", "Find circuits with a technique and judge them. `run TECHNIQUE --help`: its options."),
+    ("train", "trainer", "Make a subject with a trainer. `train TRAINER --help`: its options."),
 ):
-    app.add_typer(typer.Typer(cls=_group(_kind, _command), help=_help), name=_name)
+    app.add_typer(typer.Typer(cls=_group(_kind), help=_help), name=_name)

@@ -23,6 +23,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from interpbench.case import Case
+    from interpbench.events import ProgressEvent
     from interpbench.problem import Technique
     from interpbench.trainers import Trainer
 
@@ -44,3 +45,8 @@ def interpbench_trainers() -> Iterable[Trainer]:  # type: ignore[empty-body]
 @hookspec
 def interpbench_techniques() -> Iterable[Technique]:  # type: ignore[empty-body]
     """Ways to find a circuit in a transformer."""
+
+
+@hookspec
+def interpbench_progress(event: ProgressEvent) -> None:
+    """Follow work under way, for a tracking service. Called at every step of a training; raising ends nothing."""

@@ -42,16 +42,19 @@ class Plugin:
     cases: tuple[str, ...] = ()
     trainers: tuple[str, ...] = ()
     techniques: tuple[str, ...] = ()
+    progress: bool = False
+    """Whether it follows work under way."""
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that plugins provide, by name."""
+    """Everything that plugins provide, by name; `listeners` are their `interpbench_progress`, by plugin."""
 
     cases: Mapping[str, Case] = field(default_factory=dict)
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     techniques: Mapping[str, Technique] = field(default_factory=dict)
+    listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
 
     def case(self, name: str) -> Case:
@@ -84,10 +87,11 @@ def load_case(name: str) -> Case:
 def load() -> Registry:
     """Ask core and every installed plugin for what they provide. Never raises for a plugin's fault."""
     found: dict[str, dict[str, tuple[Any, str]]] = {"cases": {}, "trainers": {}, "techniques": {}}
+    listeners: dict[str, Callable[..., Any]] = {}
     rows = []
     for name, distribution, version, importer in _sources():
         try:
-            provided = _ask(importer())
+            provided, listener = _ask(importer())
             for kind, things in provided.items():
                 for thing in things:
                     _, owner = found[kind].get(thing, (None, None))
@@ -99,9 +103,11 @@ def load() -> Registry:
         for kind, things in provided.items():
             found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
         cases, trainers, techniques = (tuple(provided[kind]) for kind in found)
-        rows.append(Plugin(name, distribution, version, cases, trainers, techniques))
+        rows.append(Plugin(name, distribution, version, cases, trainers, techniques, listener is not None))
+        if listener is not None:
+            listeners[name] = listener
     by_name = {kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()}
-    return Registry(plugins=tuple(rows), **by_name)
+    return Registry(listeners=listeners, plugins=tuple(rows), **by_name)
 
 
 def _sources() -> Iterable[tuple[str, str, str, Callable[[], ModuleType]]]:
@@ -124,8 +130,8 @@ def _not_installed(name: str, known: list[str]) -> ModuleType:
     raise LookupError(f"{RESTRICT}: {unknown('plugin', name, known)}")
 
 
-def _ask(module: ModuleType) -> dict[str, dict[str, Any]]:
-    """What a plugin provides, by kind and name. Raises whatever is wrong with it."""
+def _ask(module: ModuleType) -> tuple[dict[str, dict[str, Any]], Callable[..., Any] | None]:
+    """What a plugin provides, by kind and name, and its listener. Raises whatever is wrong with it."""
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -136,11 +142,13 @@ def _ask(module: ModuleType) -> dict[str, dict[str, Any]]:
     manager.check_pending()
     if not manager.get_hookcallers(module):
         raise ValueError(f"{module.__name__} has no function marked @interpbench.hookimpl; hooks: {', '.join(hooks)}")
-    return {
+    provided = {
         "cases": _named(manager.hook.interpbench_cases(), _check_case),
         "trainers": _named(manager.hook.interpbench_trainers(), _check_trainer),
         "techniques": _named(manager.hook.interpbench_techniques(), _check_technique),
     }
+    follow = manager.hook.interpbench_progress
+    return provided, follow if follow.get_hookimpls() else None
 
 
 def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> dict[str, Any]:

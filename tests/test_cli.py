@@ -104,7 +104,8 @@ def test_models_with_their_certificates(cli: Callable) -> None:
 def test_plugins_as_json(cli: Callable) -> None:
     rows = json.loads(cli("plugins", "--json").out)["plugins"]
     assert [row["name"] for row in rows][:2] == ["cases", "trainers"]
-    assert rows[0].keys() == {"name", "distribution", "version", "cases", "trainers", "techniques", "error"}
+    parts = {"cases", "trainers", "techniques", "progress"}
+    assert rows[0].keys() == {"name", "distribution", "version", "error"} | parts
 
 
 def test_show_as_json(cli: Callable, subject_folder: Path) -> None:

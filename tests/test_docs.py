@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import inspect
 import json
 import re
 import shlex
@@ -15,11 +17,14 @@ import numpy as np
 import pytest
 
 import interpbench as ib
-from interpbench import certificate, plugins
+from interpbench import certificate, hookspecs, plugins
 
 ROOT = Path(__file__).parent.parent
+SCAFFOLD = ROOT / "interpbench" / "scaffold"
+TEMPLATES = sorted(SCAFFOLD.glob("*/interpbench_mytech/__init__.py"))
 README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("plugins/*/README.md"))]
+DOCUMENTS += sorted(SCAFFOLD.glob("*/README.md"))
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -27,60 +32,58 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 @pytest.fixture
-def snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Import the code block of CONTRIBUTING that defines a name, installed as a plugin if it holds a hook."""
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """The code of a section of CONTRIBUTING as an installed plugin, its tests run; returns its module."""
 
-    def load(name: str) -> Any:
-        (code,) = [
-            block for block in blocks(CONTRIBUTING, "python") if re.search(rf"^(def|class) {name}\b", block, re.M)
-        ]
-        module = f"snippet_{name.lower()}_{tmp_path.name}"
-        (tmp_path / f"{module}.py").write_text(code)
+    def load(title: str) -> Any:
+        (text,) = re.findall(rf"^## {title}\n(.*?)^## ", CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
+        code = blocks(text, "python")
+        module = f"page_{tmp_path.name}"
+        (tmp_path / f"{module}.py").write_text("\n\n".join(each for each in code if "interpbench.testing" not in each))
+        info = tmp_path / "mine-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[interpbench]\nmine = {module}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        return __import__(module)
+        namespace = dict(vars(importlib.import_module(module)))
+        for test in [each for each in code if "interpbench.testing" in each]:
+            exec(test, namespace)
+            for arguments in arguments_of(namespace["test_conformance"]):
+                namespace["test_conformance"](*arguments)
+        return importlib.import_module(module)
 
     return load
 
 
-def install(folder: Path, module: str, hook: str = "") -> None:
-    with (folder / f"{module}.py").open("a") as file:
-        file.write(hook)
-    info = folder / "mine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[interpbench]\nmine = {module}\n")
+def arguments_of(test: Any) -> list[tuple[Any, ...]]:
+    """What pytest would call a test with."""
+    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+    return [(value,) for mark in marks for value in mark.args[1]] if marks else [()]
 
 
-def test_the_case(snippet: Callable[[str], Any]) -> None:
-    case = snippet("fraction_of_a").fraction_of_a
+def test_the_case(page: Callable[[str], Any]) -> None:
+    case = page("A case").fraction_of_a
+    assert plugins.load().case("my-fraction") is case
     assert isinstance(case, ib.Case) and case.description.startswith("Fraction of 'a'")
     tokens = ["a", "b", "a", "c", "a"]
     assert case.expected(tokens) == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2, 3 / 5])
     assert ib.load_subject(case, "tracr").predict([tokens])[0] == pytest.approx(case.expected(tokens), abs=1e-5)
 
 
-def test_the_technique(snippet: Callable[[str], Any], cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
-    module = snippet("Mine")
-    install(tmp_path, module.__name__)
+def test_the_technique(page: Callable[[str], Any], cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
+    page("A technique")
     assert plugins.load().technique("mine").name == "mine"
     words = ("--model", subject_folder, "--samples", "50", "--keep", "3", "--out", tmp_path / "runs", "--json")
     record = json.loads(cli("run", "mine", "--case", "3", *words).out)
     assert record["metrics"]["edges"]["chosen"]["size"] == 3
-    (test,) = [block for block in blocks(CONTRIBUTING, "python") if "check_technique" in block]
-    namespace = dict(vars(module))
-    exec(test, namespace)
-    namespace["test_conformance"]()
 
 
 def test_the_trainer(
-    snippet: Callable[[str], Any], cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page: Callable[[str], Any], cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also what `train` does with any trainer: subject, certificate and command on the card, nothing else left."""
     monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=100))
-    module = snippet("Untrained").__name__
-    hook = "\nfrom interpbench import hookimpl\n@hookimpl\ndef interpbench_trainers(): return [Untrained()]\n"
-    install(tmp_path, module, hook)
-    importlib.reload(importlib.import_module(module))
+    page("A trainer")
     words = ("train", "untrained", "--case", "3", "--seed", "7", "--out", tmp_path / "new" / "subject")
     ended = cli(*words, "--json")
     assert ended.status == 0, ended.err
@@ -95,6 +98,41 @@ def test_the_trainer(
     assert ended.status == 1 and "accuracy" in ended.out
     ended = cli(*words)
     assert ended.status == 2 and "--force" in ended.err
+
+
+def test_the_follower(page: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    page("Following progress")
+    (follow,) = plugins.load().listeners.values()
+    follow(event=ib.ProgressEvent("train", "3", "siit", 0, numbers={"loss": 1.0}))
+    follow(event=ib.ProgressEvent("train", "3", "siit", 7, numbers={"accuracy": 0.5}, ended=True))
+    assert capsys.readouterr().out == "siit on case 3, seed 7: {'accuracy': 0.5}\n"
+
+
+def without_self(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def given_names(definition: str) -> list[str]:
+    """Parameters of a `def` line, without self."""
+    function = ast.parse(f"{definition}: ...").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    return [each.arg for each in function.args.args if each.arg != "self"]
+
+
+def test_hooks_and_methods_have_the_signatures_that_are_documented() -> None:
+    """In signatures and in examples alike; and all hooks are there."""
+    code: dict[str, Any] = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("interpbench_")}
+    code |= {"discover": ib.Technique.discover, "train": ib.Trainer.train}
+    stated = re.findall(r"^    (\w+)\((.*)\) -> (.*)$", CONTRIBUTING, flags=re.MULTILINE)
+    assert {name for name, _, _ in stated} == code.keys()
+    for name, arguments, returned in stated:
+        assert given_names(f"def {name}({arguments})") == without_self(code[name])
+        assert returned == inspect.signature(code[name]).return_annotation
+    texts = [hookspecs.__doc__ or "", *(path.read_text() for path in (*DOCUMENTS, *TEMPLATES))]
+    examples = re.findall(r"^ *(def (interpbench_\w+|discover|train)\([^)]*\))", "\n".join(texts), flags=re.MULTILINE)
+    assert {name for _, name in examples} == code.keys()
+    for definition, name in examples:
+        assert given_names(definition) == without_self(code[name])
 
 
 def test_the_python_of_the_readme() -> None:
@@ -122,15 +160,15 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_commands_and_options_exist(cli: Callable, command: str) -> None:
     _, *words = shlex.split(command)
-    path = words[: 2 if words[0] in ("run", "train", "hub", "list") else 1]
-    if path[-1] == "mine":  # the plugin that the guide writes
-        path[-1] = "eap"
+    path = words[: 2 if words[0] in ("run", "train", "hub", "list") or words[:2] == ["plugins", "new"] else 1]
+    if path[-1] in ("mine", "mytech"):  # plugins that the guide and the templates write
+        path[-1] = {"run": "eap", "train": "siit"}[path[0]]
     said = cli(*path, "--help")
     assert said.status == 0, said.err
     for option in [word for word in words if word.startswith("--") and word != "--help"]:
         assert re.search(rf"{option}\b", said.out)
     for name in re.findall(r"--case (\S+)", command):
-        assert name in ("my-fraction", *plugins.load().cases)
+        assert name in ("my-fraction", "mytech", *plugins.load().cases)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

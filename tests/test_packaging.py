@@ -64,7 +64,7 @@ def test_wheels_are_complete(wheels: dict[str, Path]) -> None:
         files = set(zipfile.ZipFile(path).namelist())
         package = name.replace("-", "_")
         assert {f"{package}/__init__.py", f"{package}/py.typed"} <= files
-        assert not any("test_" in file or "__pycache__" in file for file in files)
+        assert not any("test_" in file or "__pycache__" in file for file in files if "/scaffold/" not in file)
     files = set(zipfile.ZipFile(wheels["interpbench"]).namelist())
     sources = [path for path in (ROOT / "interpbench").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {str(path.relative_to(ROOT)) for path in sources} <= files
@@ -73,6 +73,24 @@ def test_wheels_are_complete(wheels: dict[str, Path]) -> None:
 
 def test_the_zoo_is_small() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "interpbench" / "zoo").rglob("*") if path.is_file()) < 12_000_000
+
+
+def test_the_image_is_of_the_tested_versions() -> None:
+    """No engine is needed for that: Python, PyTorch, and that what is copied and installed is there."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    (python,) = re.findall(r"on Python ([\d.]+)\.", CONSTRAINTS.read_text())
+    assert {line.split()[1] for line in lines if line.startswith("FROM")} == {f"python:{python}-slim"}
+    (torch,) = [line for line in lines if "--torch-backend=cpu" in line]
+    (command,) = re.findall(r"\$\((.*)\)", torch)
+    told = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"torch==[\d.]+\n", told) and told.strip() in CONSTRAINTS.read_text().splitlines()
+    (ours,) = [line.split("constraints.txt ")[1].split() for line in lines if "-c constraints.txt" in line]
+    assert sorted(project(ROOT / folder)["name"] for folder in ours) == NAMES
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    needed = {"constraints.txt", "pyproject.toml", project(ROOT)["readme"], *project(ROOT)["license-files"]}
+    assert kept == needed | {"interpbench", "plugins"} and all((ROOT / name).exists() for name in kept)
+    steps = [line.split()[0] for line in lines if line and not line.startswith("#")]
+    assert steps.index("USER") < steps.index("ENTRYPOINT") and "USER interpbench" in lines
 
 
 @pytest.mark.slow
@@ -91,7 +109,11 @@ def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_p
 
     rows = run("plugins")["plugins"]
     assert {row["distribution"] for row in rows} == set(NAMES) and not any(row["error"] for row in rows)
-    for technique in ("eap", "acdc", "sp"):
+    for kind in ("technique", "trainer"):
+        package = Path(run("plugins", "new", f"my_{kind}", f"--{kind}")["folder"])
+        subprocess.run([*install, f"{package}[test]"], check=True)
+        subprocess.run([python, "-m", "pytest", "-q", package], cwd=tmp_path, check=True)
+    for technique in ("eap", "acdc", "sp", "my_technique"):
         assert run("run", technique, "--case", "3", "--samples", "50")["metrics"]["heads"]["auroc"] > 0.5
     for file in (ROOT / "tests" / "data").glob("eap_ig_case_3.*"):
         assert run("score", str(file), "--case", "3")["metrics"]["heads"]["auroc"] > 0.5

@@ -17,7 +17,7 @@ from interpbench.suites import suite_cases
 from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
-NOTHING = {"cases": [], "trainers": [], "techniques": []}
+NOTHING = {"cases": [], "trainers": [], "techniques": [], "progress": False}
 TECHNIQUE = """
 from dataclasses import dataclass
 from interpbench import hookimpl

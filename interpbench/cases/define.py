@@ -46,6 +46,8 @@ def rasp_case(
         def expected(tokens: Sequence[Token]) -> list[Any]:
             return list(program()(list(tokens)))
 
+        expected.__module__ = build.__module__
+
         @functools.cache
         def reference() -> Any:
             _tracr_rasp()
@@ -80,7 +82,7 @@ def elementwise(
         def build(rasp: Any) -> SOp:
             return rasp.Map(function, rasp.tokens)
 
-        build.__doc__ = function.__doc__
+        build.__doc__, build.__module__ = function.__doc__, function.__module__
         return rasp_case(name, vocab=vocab, max_length=9, causal=True, partial=partial, subject=subject)(build)
 
     return decorate

@@ -124,6 +124,7 @@ def plugins(as_json: bool) -> None:
     kinds = ("cases", "trainers", "techniques")
     shown = []
     for row in rows:
-        provides = "; ".join(f"{kind}: {', '.join(row[kind])}" for kind in kinds if row[kind])
-        shown.append([row["name"], row["distribution"], row["version"], row["error"] or provides])
+        provides = [f"{kind}: {', '.join(row[kind])}" for kind in kinds if row[kind]]
+        provides += ["follows progress"] * row["progress"]
+        shown.append([row["name"], row["distribution"], row["version"], row["error"] or "; ".join(provides)])
     print_table("plugins", ("name", "distribution", "version", "provides, or why it is broken"), shown)

@@ -15,6 +15,7 @@ from interpbench.case import Case
 from interpbench.commands.choose import cases, is_one
 from interpbench.commands.inventory import card_numbers
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.events import ProgressEvent, notifier
 from interpbench.jobs import run_jobs
 from interpbench.options import arguments
 from interpbench.process import tune_process
@@ -114,14 +115,23 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
     registry = plugins.load()
     trainer, case = registry.trainer(asked.trainer), registry.case(asked.case)
     checkpoints = asked.folder.with_name(asked.folder.name + ".checkpoints")
+    shown, notify = _seldom(report), notifier(registry.listeners)
     best, seed = None, getattr(asked.config, "seed", 0)
     for tried in range(asked.seeds):
         config = dataclasses.replace(asked.config, seed=seed + tried) if tried else asked.config
         here = checkpoints / str(tried) if asked.seeds > 1 else checkpoints
+        start = ProgressEvent("train", case.name, trainer.name, seed + tried)
+
+        def progress(facts: Mapping[str, Any], start: ProgressEvent = start) -> None:
+            shown(facts)
+            notify(start.after(facts))
+
         try:
-            subject = make_subject(trainer, case, config, here, _seldom(report))
+            subject = make_subject(trainer, case, config, here, progress)
         except OSError as error:
             raise InterpbenchError(f"{error.filename or here}: {error.strerror}; nothing was lost") from None
+        came_to = card_numbers(subject.card)
+        notify(start.after({**came_to, "step": came_to["steps"] or 0}, ended=True))
         if best is None or _rank(subject) > _rank(best):
             best = subject
         if best.card["certificate"]["certified_edges"]:

@@ -84,12 +84,12 @@ def draw_round(
         variable.flatten().split(2048),
         strict=True,
     )
-    answer = torch.cat([_answer(reference, reference.outputs(*some)) for some in rows])
+    answer = torch.cat([answer_of(reference, reference.outputs(*some)) for some in rows])
     return Rows(source, tokens, variable, answer.unflatten(0, (blocks, config.group)))
 
 
-def _answer(reference: Reference, logits: Tensor) -> Tensor:
-    """Class ids, or numbers, `[row, position]`."""
+def answer_of(reference: Reference, logits: Tensor) -> Tensor:
+    """Class ids (`UNDEFINED` where the reference is), or numbers, `[row, position]`, of its logits."""
     if logits.shape[-1] == 1:
         return logits.squeeze(-1)
     return torch.where(defined(reference, logits), logits.argmax(-1), UNDEFINED)

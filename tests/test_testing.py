@@ -1,0 +1,220 @@
+"""The conformance kit for techniques and cases: what is good passes, what is bad in one way fails just one check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import interpbench as ib
+from interpbench.graph import Circuit
+from interpbench.rasp import RaspReference
+from interpbench.testing import CASE_CHECKS, CHECKS, toy_case, toy_problem
+
+HEAD, ALGORITHM = "__init__.py", "algorithm.py"
+
+
+def bad(check: str, file: str, old: str, new: str, slow: bool = False) -> Any:
+    """A check, and what to write in a file of the template instead of something else, so that it fails."""
+    return pytest.param(check, file, old, new, id=f"{check}: {new.strip()[-30:]}", marks=[pytest.mark.slow] * slow)
+
+
+BAD_TECHNIQUES = [
+    bad("check_name", HEAD, 'name = "', 'name = "no name: '),
+    bad("check_config_is_simple", HEAD, "@dataclass(frozen=True)", "@dataclass"),
+    bad("check_config_is_simple", HEAD, '{"help":', '{"text":', slow=True),
+    bad("check_import_is_light", HEAD, "from interpbench import", "import torch\nfrom interpbench import"),
+    bad("check_leaves_global_state_alone", ALGORITHM, "    return", "    torch.manual_seed(0)\n    return"),
+    bad(
+        "check_leaves_global_state_alone",
+        ALGORITHM,
+        "    return",
+        "    torch.set_grad_enabled(False)\n    return",
+        slow=True,
+    ),
+    bad("check_version", HEAD, 'version = "0.1.0"', 'version = ""'),
+    bad(
+        "check_config_round_trips",
+        HEAD,
+        "__post_init__(self) -> None:",
+        '__post_init__(self) -> None:\n        object.__setattr__(self, "faithful", self.faithful / 2)',
+    ),
+    bad(
+        "check_options_are_its_own",
+        HEAD,
+        "    faithful:",
+        "    seed: int = field(default=0, metadata={'help': 'x'})\n    faithful:",
+    ),
+    bad("check_imports_public_modules", ALGORITHM, "import torch\n", "import torch\nimport interpbench.transformer\n"),
+    bad("check_truth_is_out_of_reach", ALGORITHM, "Discovery, Edge", "Discovery, load_subject, Edge"),
+    bad(
+        "check_truth_is_out_of_reach",
+        ALGORITHM,
+        "import torch\n",
+        "import torch\nimport interpbench as ib\n\nlook = ib.load_case\n",
+        slow=True,
+    ),
+    bad(
+        "check_truth_is_out_of_reach",
+        HEAD,
+        "config: Config) ->",
+        "config: Config, circuit: object = None) ->",
+        slow=True,
+    ),
+    bad(
+        "check_scores_fit_the_graph",
+        ALGORITHM,
+        "    return Discovery(scores,",
+        "    small = type(problem.graph)(1, 1)\n    return Discovery(EdgeScores(small, [0] * small.n_edges),",
+    ),
+    bad(
+        "check_scores_are_finite",
+        ALGORITHM,
+        "    return",
+        "    scores.values[scores.values.argmin()] = -torch.inf\n    return",
+    ),
+    bad(
+        "check_scores_are_finite",
+        ALGORITHM,
+        "    return",
+        "    scores.values[scores.values.argmax()] = torch.nan\n    return",
+        slow=True,
+    ),
+    bad("check_circuit_fits_the_graph", ALGORITHM, "config.faithful)", "config.faithful).heads()"),
+    bad("check_notes_are_json", ALGORITHM, '{"loss": ', '{"edges": {1, 2}, "loss": '),
+    bad("check_notes_are_json", ALGORITHM, '{"loss": ', '{"nothing": torch.nan, "loss": ', slow=True),
+    bad("check_is_deterministic", ALGORITHM, '{"loss": ', '{"draw": __import__("random").random(), "loss": '),
+    bad(
+        "check_is_deterministic",
+        ALGORITHM,
+        "    return",
+        "    scores.values[:] += __import__('time').time_ns() * 1e-30\n    return",
+        slow=True,
+    ),
+    bad(
+        "check_leaves_problem_alone",
+        ALGORITHM,
+        "    return",
+        "    problem.model.weights['unembed.W_U'].mul_(2)\n    return",
+    ),
+    bad(
+        "check_leaves_problem_alone",
+        ALGORITHM,
+        "    return",
+        "    problem.other.requires_grad_()\n    return",
+        slow=True,
+    ),
+    bad(
+        "check_finds_numerical_truth",
+        ALGORITHM,
+        "rises.cpu()",
+        "rises.cpu().mul(1 if problem.full.shape[-1] > 1 else -1)",
+    ),
+    bad(
+        "check_finds_categorical_truth",
+        ALGORITHM,
+        "rises.cpu()",
+        "rises.cpu().mul(0 if problem.full.shape[-1] > 1 else 1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "file", "old", "new"), BAD_TECHNIQUES)
+def test_a_technique_that_is_bad_in_one_way(
+    template: Callable, failing: Callable, check: str, file: str, old: str, new: str
+) -> None:
+    assert failing(CHECKS, *template("technique", file, old, new)) == {check}
+
+
+class Deaf(RaspReference):
+    """Does not hear of interchanges."""
+
+    def outputs(self, tokens: torch.Tensor, source: Any = None, variable: Any = None) -> torch.Tensor:
+        return self.model(tokens)
+
+
+def bad_case(how: str) -> ib.Case:
+    """Case 3, which takes four of `a b c x`, with something wrong."""
+    good = ib.load_case("3")
+    reference: Any = good.reference()
+
+    def program(change: Callable[[list], list], module: str = __name__) -> Callable:
+        def changed(tokens: Any) -> list[Any]:
+            return change(good.program(tokens))
+
+        changed.__module__ = module
+        return changed
+
+    def draw(rng: np.random.Generator, n: int, length: int = 4) -> list[tuple[str, ...]]:
+        return [tuple("abcx"[i] for i in row) for row in rng.integers(4, size=(n, length))]
+
+    def refers(to: Any) -> dict[str, Any]:
+        return {"reference": lambda: to}
+
+    light = "interpbench.cases.numbers"
+    changes: dict[str, dict[str, Any]] = {
+        "no word for a name": {"name": "three/four"},
+        "no description": {"description": " "},
+        "heavy module": {"program": program(list, "interpbench.problem")},
+        "short inputs": {"draw": lambda rng, n: draw(rng, n, 3)},
+        "an answer missing": {"program": program(lambda told: [None, *told[1:]], light)},
+        "own seed": {"draw": lambda rng, n: draw(np.random.default_rng(), n)},
+        "global generator": {"draw": lambda rng, n: draw(rng, n + int(np.random.rand()))},
+        "corrupted is clean": {"counterfactual": lambda rng, inputs: inputs},
+        "another program": {"program": program(lambda told: [x + 0.5 for x in told], light)},
+        "undefined unawares": {"partial": True, **refers(replace(reference, partial=True))},
+        "subject of other tokens": refers(replace(reference, subject=replace(reference.subject, d_vocab=50))),
+        "aligned with nothing": refers(replace(reference, alignment={"m0": "m7"})),
+        "two at one node": refers(replace(reference, alignment={**reference.alignment, "m0": "a1.h2"})),
+        "deaf": refers(Deaf(**{field.name: getattr(reference, field.name) for field in fields(reference)})),
+    }  # fmt: skip
+    return replace(good, **changes[how])
+
+
+@pytest.mark.parametrize(
+    ("check", "how"),
+    [
+        ("check_is_described", "no word for a name"),
+        ("check_is_described", "no description"),
+        ("check_import_is_light", "heavy module"),
+        ("check_inputs_are_inputs", "short inputs"),
+        ("check_program_answers_everywhere", "an answer missing"),
+        ("check_pairs_are_seeded", "own seed"),
+        ("check_pairs_are_seeded", "global generator"),
+        ("check_clean_differs_from_corrupted", "corrupted is clean"),
+        ("check_reference_answers_as_the_program", "another program"),
+        ("check_reference_knows_where_it_answers", "undefined unawares"),
+        ("check_reference_fits_the_case", "subject of other tokens"),
+        ("check_alignment_names_real_nodes", "aligned with nothing"),
+        ("check_alignment_names_real_nodes", "two at one node"),
+        ("check_interchange_replaces_variables", "deaf"),
+    ],
+)
+def test_a_case_that_is_bad_in_one_way(failing: Callable, check: str, how: str) -> None:
+    assert failing(CASE_CHECKS, bad_case(how)) == {check}
+
+
+def test_every_check_has_something_bad() -> None:
+    """No check of the kit that nothing fails."""
+    (cases,) = [mark.args[1] for mark in test_a_case_that_is_bad_in_one_way.pytestmark]
+    assert {check.__name__ for check in CHECKS} == {each.values[0] for each in BAD_TECHNIQUES}
+    assert {check.__name__ for check in CASE_CHECKS} == {check for check, _ in cases}
+
+
+def test_the_template_is_good(template: Callable, failing: Callable) -> None:
+    assert failing(CHECKS, *template("technique")) == set()
+
+
+@pytest.mark.parametrize("output", ["numerical", "categorical"])
+def test_the_toy_case_is_good(failing: Callable, output: Any) -> None:
+    """But for its module, which imports torch: it is made for tests, not for lists."""
+    assert failing(CASE_CHECKS, toy_case(output)) == {"check_import_is_light"}
+
+
+def test_no_part_of_a_problem_is_a_circuit() -> None:
+    problem, _ = toy_problem("numerical")
+    assert not any(isinstance(getattr(problem, field.name), Circuit) for field in fields(problem))
