@@ -1,5 +1,6 @@
 """A matrix of runs: planned, done over processes, resumed, compared."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -93,6 +94,20 @@ def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> N
     told = json.loads(cli(*words, "--json").out)
     assert told["common"] == ["3", "4"] and set(told["methods"]) == {"acdc", "eap"} and "seconds" not in told
     assert told["numbers"]["3"]["eap"]["n"] == 2 and told["pairs"][0]["n"] == 2
+
+
+def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, registry = [], plugins.load()
+    listening = dataclasses.replace(registry, listeners={"mine": lambda event: told.append(event)})
+    monkeypatch.setattr(plugins, "load", lambda: listening)
+    assert cli(*QUICK, "--out", tmp_path).status == 0
+    assert sorted((event.case, event.name, event.seed) for event in told) == [
+        (case, name, 0) for case in ("3", "4") for name in ("acdc", "eap")
+    ]
+    assert [(event.what, event.step, event.total, event.ended) for event in told] == [
+        ("bench", step, 4, True) for step in (1, 2, 3, 4)
+    ]
+    assert all(0 <= event.numbers["heads/auroc"] <= 1 for event in told)
 
 
 def test_a_failure_is_told_and_the_rest_goes_on(cli: Callable, tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from interpbench import bench
+from interpbench import bench, plugins
 from interpbench.bench import Job, Matrix, Plan
 from interpbench.commands.choose import cases
 from interpbench.errors import UsageError
+from interpbench.events import ProgressEvent, notifier
 from interpbench.report import formats
 from interpbench.report.runs import Failure, read_folders
 from interpbench.report.tables import compare
@@ -85,14 +86,18 @@ def _run(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[Failure]:
     for job in set(plan.jobs) - set(to_do):
         lines[_line(job)][1] += 1
     with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads>")) as show:
+        notify, ended = notifier(plugins.load().listeners), 0
         for job, event in bench.run_plan(to_do, jobs):
             line = lines[_line(job)]
+            ended += event.ended
             if event.error is not None:
                 failures[job] = bench.failure(job, event.error)
                 line[2] += 1
             elif event.ended:
                 line[1] += 1
                 line[3].append(event.value["metrics"]["heads"]["auroc"])
+                news = ProgressEvent("bench", job.case, job.technique, job.data.seed, ended, len(to_do))
+                notify(news.after(event.value["metrics"], ended=True))
             show([(*name, *counts[:3], _mean(counts[3])) for name, counts in lines.items()])
     return [failures[job] for job in plan.jobs if job in failures]
 
