@@ -15,7 +15,7 @@ from typing import Any
 
 from interpbench.case import Case
 from interpbench.catalogue import facts_of
-from interpbench.subjects import is_certified
+from interpbench.stored import is_certified
 from interpbench.suites import suites_of
 
 CSV_FILE, CROISSANT_FILE = "cases.csv", "croissant.json"

@@ -1,13 +1,7 @@
-"""Subjects: trained transformers whose true circuit is known. Save them, find them, load them.
-
-A subject on disk is a folder of three files: `weights.safetensors` (TransformerLens's names; the model's `Config` in
-the metadata), `circuit.json` (its true circuit) and `card.json` (how it was made and what was measured on it). The
-bundled ones lie in `zoo/<case>/<kind>/`, published ones (`interpbench hub pull`) in the cache.
-"""
+"""Subjects: trained transformers whose true circuit is known. Save them, load them (`stored.py`: where they lie)."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib
 import json
@@ -20,10 +14,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from interpbench import plugins
-from interpbench.cache import cache_folder
 from interpbench.case import Case, Token, value_from_json, value_to_json
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError, brief, first_line, shown, unknown
 from interpbench.files import parse_json, read_json
+from interpbench.stored import CARD, CIRCUIT, COMPILED, HUB, WEIGHTS, models, read_circuit, stored_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,19 +26,12 @@ if TYPE_CHECKING:
     from interpbench.transformer import Config, Transformer
 
 CARD_SCHEMA = 1
-ZOO = Path(__file__).parent / "zoo"
-WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
 CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
 CARD_KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "weights_hash", "program_digest"), str),
     **dict.fromkeys(("certificate", "trainer"), dict | None),
     "classes": list | None,
 }
-COMPILED = "tracr"
-"""The model that is a case's compiled reference itself."""
-HUB = "hub"
-"""The published subject, once `interpbench hub pull` has fetched and converted it."""
-UNCERTIFIED = "Published subjects are not certified; `interpbench verify CASE --model MODEL` measures what holds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,53 +130,6 @@ def weights_hash(model: Transformer) -> str:
     return sha.hexdigest()[:16]
 
 
-def models(case: Case) -> list[str]:
-    """Names that `load_subject` knows for a case: the bundled kinds, the published subject if it has been pulled, and
-    the compiled reference if it has one.
-    """
-    bundled = sorted(path.parent.name for path in (ZOO / case.name).glob(f"*/{WEIGHTS}"))
-    pulled = [HUB] if (stored_folder(case, HUB) / WEIGHTS).is_file() else []
-    return sorted(bundled, key=lambda kind: kind != "siit") + pulled + ([COMPILED] if case.compiled else [])
-
-
-def stored_folder(case: Case, model: str) -> Path:
-    """Where the subject of that name is, or would be."""
-    return cache_folder() / HUB / case.name if model == HUB else ZOO / case.name / model
-
-
-_bundled_card = functools.cache(read_json)
-
-
-def stored_card(case: Case, model: str) -> dict[str, Any] | None:
-    """The card of a bundled or pulled subject, None if there is none or it has no card (the compiled reference)."""
-    path = stored_folder(case, model) / CARD
-    if not path.exists():
-        return None
-    return read_json(path) if model == HUB else _bundled_card(path)
-
-
-def stored_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
-    """Shape and true circuit of a bundled or pulled subject, without its weights and without PyTorch.
-
-    Raises InterpbenchError if the files are damaged.
-    """
-    folder = stored_folder(case, model)
-    try:
-        with (folder / WEIGHTS).open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = parse_json(file.read(min(length, (folder / WEIGHTS).stat().st_size)))
-        shape = parse_json(header["__metadata__"]["config"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InterpbenchError(f"{folder / WEIGHTS}: unreadable: {first_line(error)}") from None
-    return shape, _read_circuit(folder)
-
-
-def is_certified(case: Case) -> bool:
-    """Whether the bundled SIIT subject of a case is certified, by its card."""
-    card = stored_card(case, "siit") or {}
-    return bool((card.get("certificate") or {}).get("certified"))
-
-
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
     """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
     or a folder.
@@ -284,7 +224,7 @@ def _read(folder: Path, case: Case | None, kind: str) -> Subject:
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
         raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
-    subject = Subject(case, kind, model, _read_circuit(folder), classes, card)
+    subject = Subject(case, kind, model, read_circuit(folder), classes, card)
     check_fit(subject, folder)
     return subject
 
@@ -308,15 +248,6 @@ def _misfits(subject: Subject) -> list[str]:
         f"classes do not fit {case.output} output": (subject.classes is None) != (case.output == "numerical"),
     }
     return [what for what, holds in wrong.items() if holds]
-
-
-def _read_circuit(folder: Path) -> Circuit:
-    from interpbench.graph import Circuit
-
-    try:
-        return Circuit.from_json(read_json(folder / CIRCUIT))
-    except ValueError as error:
-        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
 
 
 def _read_weights(path: Path) -> Transformer:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from interpbench.case import Case
 from interpbench.catalogue import has_heads
 from interpbench.errors import UsageError, unknown
-from interpbench.subjects import is_certified
+from interpbench.stored import is_certified
 
 
 @dataclass(frozen=True)

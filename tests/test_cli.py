@@ -129,7 +129,7 @@ def test_show_to_people_and_draw(cli: Callable, subject_folder: Path, tmp_path: 
 
 def test_show_without_a_subject(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A case whose reference is no transformer, and which nobody has trained: still its circuit."""
-    monkeypatch.setattr("interpbench.subjects.ZOO", tmp_path)
+    monkeypatch.setattr("interpbench.stored.ZOO", tmp_path)
     shown = json.loads(cli("show", "ioi", "--json").out)
     assert shown["model"] is None and "a4.h1->logits" in shown["circuit"]["edges"]
 

@@ -11,7 +11,8 @@ import interpbench
 from interpbench.catalogue import facts_of
 from interpbench.certificate import THRESHOLD, fresh_data, masks_of, measure
 from interpbench.plugins import load
-from interpbench.subjects import ZOO, load_subject
+from interpbench.stored import ZOO
+from interpbench.subjects import load_subject
 from interpbench.suites import suite_cases
 
 BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))

@@ -15,7 +15,8 @@ from interpbench.files import refuse_existing, write_new
 from interpbench.graph import Circuit, Graph
 from interpbench.plot import circuit_svg
 from interpbench.plugins import load_case
-from interpbench.subjects import COMPILED, HUB, UNCERTIFIED, load_subject, models, stored_card, stored_parts
+from interpbench.stored import COMPILED, HUB, UNCERTIFIED, models, stored_card, stored_parts
+from interpbench.subjects import load_subject
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table
 
 

@@ -16,7 +16,8 @@ from interpbench.report.runs import name_runs
 from interpbench.report.tables import summary
 from interpbench.runner import Result
 from interpbench.runner import run as run_one
-from interpbench.subjects import HUB, UNCERTIFIED, Subject, load_subject
+from interpbench.stored import HUB, UNCERTIFIED
+from interpbench.subjects import Subject, load_subject
 from interpbench.tables import cell, print_json, print_lines, print_table, progress
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.plugins import load, load_case
-from interpbench.subjects import HUB, UNCERTIFIED, save_subject
+from interpbench.stored import HUB, UNCERTIFIED
+from interpbench.subjects import save_subject
 from interpbench.tables import print_json, print_lines, print_table, progress
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from interpbench.case import Case
 from interpbench.catalogue import facts_of
 from interpbench.plugins import Registry, load
-from interpbench.subjects import models, stored_card
+from interpbench.stored import models, stored_card
 from interpbench.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.tables import print_json, print_lines, print_table
 

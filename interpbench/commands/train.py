@@ -19,7 +19,8 @@ from interpbench.events import ProgressEvent, notifier
 from interpbench.jobs import run_jobs
 from interpbench.options import arguments
 from interpbench.process import tune_process
-from interpbench.subjects import CARD, Subject, save_subject
+from interpbench.stored import CARD
+from interpbench.subjects import Subject, save_subject
 from interpbench.tables import certificate_rows, print_json, print_lines, print_table, progress, progress_of_many
 from interpbench.trainers import Trainer
 

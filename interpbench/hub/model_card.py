@@ -9,7 +9,8 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from interpbench.errors import brief
-from interpbench.subjects import HUB, UNCERTIFIED, Subject
+from interpbench.stored import HUB, UNCERTIFIED
+from interpbench.subjects import Subject
 from interpbench.tables import cell, certificate_rows
 
 LICENSES = {HUB: "cc-by-4.0"}

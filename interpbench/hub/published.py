@@ -25,7 +25,8 @@ from interpbench.errors import InterpbenchError, brief, first_line, shown
 from interpbench.files import MEGABYTE, read_bytes, read_json
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.unpickle import read_plain
-from interpbench.subjects import HUB, Subject, check_fit, sound_model
+from interpbench.stored import HUB
+from interpbench.subjects import Subject, check_fit, sound_model
 from interpbench.transformer import Config
 
 WEIGHTS, CONFIG, EDGES, TRAINING = "ll_model.pth", "ll_model_cfg.pkl", "edges.pkl", "meta.json"

@@ -18,8 +18,9 @@ from interpbench.case import Case
 from interpbench.errors import InterpbenchError, brief
 from interpbench.hub.errors import TRANSPORT, told, unreachable
 from interpbench.hub.published import LARGEST, WEIGHTS, read_published
-from interpbench.subjects import HUB, save_subject, stored_card, stored_folder
-from interpbench.subjects import WEIGHTS as OURS
+from interpbench.stored import HUB, stored_card, stored_folder
+from interpbench.stored import WEIGHTS as OURS
+from interpbench.subjects import save_subject
 
 CONVERTER = 1
 """Rises when the same published folder becomes another subject."""

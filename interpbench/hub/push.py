@@ -12,7 +12,8 @@ from interpbench.hub.errors import told
 from interpbench.hub.model_card import model_card
 from interpbench.metadata import CROISSANT_FILE, CSV_FILE, cases_csv, croissant
 from interpbench.plugins import load
-from interpbench.subjects import CARD, CIRCUIT, WEIGHTS, Subject, load_subject
+from interpbench.stored import CARD, CIRCUIT, WEIGHTS
+from interpbench.subjects import Subject, load_subject
 
 README = "README.md"
 
