@@ -23,6 +23,7 @@ CHECKED = (
     "evaluate",
     "faithfulness",
     "incremental",
+    "interventions",
     "problem",
     "trainers.rows",
     "transformer",

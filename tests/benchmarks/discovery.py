@@ -12,7 +12,7 @@ import numpy as np
 import plain
 
 from interpbench import load_case, load_subject
-from interpbench.certificate import scored_positions
+from interpbench.interventions import scored_positions
 from interpbench.problem import make_problem
 from interpbench.process import tune_process
 from interpbench_acdc import Acdc
