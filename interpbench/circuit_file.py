@@ -58,6 +58,24 @@ def from_circuit_file(data: Any) -> EdgeScores:
     return EdgeScores(graph, np.where(np.abs(numbers) == _LARGEST, np.copysign(np.inf, numbers), numbers))
 
 
+def circuit_of(data: Any) -> tuple[Circuit, EdgeScores | None]:
+    """The circuit in the content of a circuit file (the edges in its graph) or of a `Circuit`'s own, and its scores.
+
+    A file without scores has None. Raises ValueError for anything of another form.
+    """
+    if not isinstance(data, Mapping) or "cfg" not in data:
+        return Circuit.from_json(data), None
+    try:
+        graph = Graph(int(data["cfg"]["n_layers"]), int(data["cfg"]["n_heads"]))
+        entries = {**data["edges"], **data.get(APART, {})}
+        found = {name: _entry(entries, name) for name in graph.edges}
+        circuit = Circuit(graph, frozenset(name for name, entry in found.items() if entry["in_graph"]))
+        scored = all(entry.get("score") is not None for entry in found.values())
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a circuit file: {error!r}") from None
+    return circuit, from_circuit_file(data) if scored else None
+
+
 def _entry(entries: Mapping[str, Any], name: str) -> Any:
     """The entry of an edge, or of the edge from `input` that it merges into."""
     return entries[name] if name in entries else entries["input->" + name.split("->")[1]]

@@ -39,6 +39,12 @@ class Data:
         return Data(self.clean[rows], self.source[rows], self.scored[rows])
 
 
+def draw(case: Case, samples: int, seed: int) -> Data:
+    """Clean inputs and, as sources, corrupted ones: what techniques get."""
+    clean, corrupted = case.pairs(samples, seed)
+    return Data(torch.from_numpy(clean), torch.from_numpy(corrupted), torch.from_numpy(scored_positions(case, clean)))
+
+
 def where_defined(reference: Reference, data: Data, target: Tensor) -> Data:
     """The data with only those positions scored where `target`, an output of the reference, is an answer."""
     return replace(data, scored=data.scored & defined(reference, target))
@@ -68,6 +74,12 @@ def correct(logits: Tensor, target: Tensor) -> Tensor:
 def _rows_at_once(model: Transformer, data: Data) -> int:
     config = model.config
     return max(64, _BATCH // (3 * config.n_heads * config.d_model * data.clean.shape[1]))
+
+
+@torch.no_grad()
+def answers(model: Transformer, tokens: Int[Tensor, "row position"]) -> Float[Tensor, "row position class"]:
+    """Logits of the plain run, in chunks of rows."""
+    return torch.cat([model(rows) for rows in tokens.split(1024)])
 
 
 @torch.no_grad()

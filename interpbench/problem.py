@@ -250,13 +250,14 @@ def make_problem(
     numbers = model.config.d_vocab_out == 1
     if numbers != (output == "numerical"):
         raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
-    other = _ablated(model, corrupted, ablation)
+    other = ablated(model, corrupted, ablation)
     full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
     known: Ablation = ablation  # type: ignore[assignment]
     return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full)
 
 
-def _ablated(model: Transformer, corrupted: Tensor, ablation: str) -> Activations:
+def ablated(model: Transformer, corrupted: Int[Tensor, "row position"], ablation: str) -> Activations:
+    """What cut edges carry, from each writer; one row for a mean or zero."""
     if ablation == "zero":
         return torch.zeros_like(model.writers(corrupted[:1]))
     parts = [model.writers(rows) for rows in corrupted.split(1024)]

@@ -122,7 +122,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_commands_and_options_exist(cli: Callable, command: str) -> None:
     _, *words = shlex.split(command)
-    path = words[: 2 if words[0] in ("run", "train") else 1]
+    path = words[: 2 if words[0] in ("run", "train", "eval") else 1]
     if path[-1] == "mine":  # the plugin that the guide writes
         path[-1] = "eap"
     said = cli(*path, "--help")
