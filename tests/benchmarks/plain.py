@@ -35,9 +35,8 @@ def forward(model, tokens, cut=(), other=None, keep_gradients=False, mask=None):
         if mask is None:
             x = sum(other[w] if f"{w}->{reader}" in cut else out for w, out in outputs.items()) + sum(biases)
         else:
-            start = graph.starts[len(inputs)]
-            outs, others = torch.stack([*outputs.values()]), torch.stack([other[writer] for writer in outputs])
-            x = outs.sum(0) + sum(biases) + torch.einsum("w,wrpf->rpf", mask[start : start + len(outs)], others - outs)
+            shares = mask[graph.starts[len(inputs)] :]
+            x = sum(out + shares[i] * (other[w] - out) for i, (w, out) in enumerate(outputs.items())) + sum(biases)
         if keep_gradients:
             x.retain_grad()
         inputs[reader] = x
