@@ -23,6 +23,7 @@ CHECKED = (
     "evaluate",
     "faithfulness",
     "incremental",
+    "interventions",
     "lens",
     "problem",
     "trainers.rows",

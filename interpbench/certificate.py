@@ -1,22 +1,30 @@
 """The certificate of a subject: whether its true circuit is true, on nodes and on single edges.
 
-Everything here is an accuracy under some mask: of the subject's answers at scored positions, the share equal to what
-the reference answers (numbers: closer than `ATOL`). What is replaced takes its value from an independent input.
+Everything here is an accuracy under some intervention (see `interventions.py`), against what the reference answers.
+What is replaced takes its value from an independent input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.case import ATOL, BOS, Case, Reference, defined
+from interpbench.case import ATOL, BOS, Case, Reference
 from interpbench.graph import Circuit
+from interpbench.interventions import (
+    Data,
+    agreement,
+    correct,
+    scored_positions,
+    where_answers_differ,
+    where_defined,
+    with_nodes_replaced,
+)
 from interpbench.transformer import Transformer
 
 THRESHOLD = 0.99
@@ -25,22 +33,6 @@ THRESHOLD = 0.99
 ROWS = 20_000
 SCREEN_BUDGET = 60_000
 REMEASURED, REMEASURE_ROWS = 5, 5_000
-_BATCH = 1 << 21
-"""Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Inputs `[row, position]`, independent sources for what is replaced, and where answers count."""
-
-    clean: Int[Tensor, "row position"]
-    source: Int[Tensor, "row position"]
-    scored: Bool[Tensor, "row position"]
-    exhaustive: bool = False
-
-    def head(self, n: int) -> Data:
-        """The first `n` rows."""
-        return Data(self.clean[:n], self.source[:n], self.scored[:n])
 
 
 def fresh_data(case: Case, rows: int, seed: int) -> Data:
@@ -51,65 +43,6 @@ def fresh_data(case: Case, rows: int, seed: int) -> Data:
     source = case.inputs(len(clean), rng)
     scored = torch.tensor(scored_positions(case, clean))
     return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
-
-
-def where_defined(reference: Reference, data: Data, target: Tensor) -> Data:
-    """The data with only those positions scored where `target`, an output of the reference, is an answer."""
-    return replace(data, scored=data.scored & defined(reference, target))
-
-
-def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
-    """Where answers are asked for: all positions but BOS, or the last one; bool `[row, position]`."""
-    scored = np.zeros(tokens.shape, dtype=bool)
-    scored[:, 1 if case.scored == "all" else -1 :] = True
-    return scored
-
-
-def correct(logits: Tensor, target: Tensor) -> Tensor:
-    """Where answers agree; `[*, row, position]` from two `[*, row, position, class]` (one class: a number)."""
-    if logits.shape[-1] == 1:
-        return (logits - target).squeeze(-1).abs() < ATOL
-    return logits.argmax(-1) == target.argmax(-1)
-
-
-def _rows_at_once(model: Transformer, data: Data) -> int:
-    config = model.config
-    return max(64, _BATCH // (3 * config.n_heads * config.d_model * data.clean.shape[1]))
-
-
-@torch.no_grad()
-def agreement(
-    model: Transformer, data: Data, masks: Float[Tensor, "circuit edge"], target: Float[Tensor, "row position class"]
-) -> Float[Tensor, " circuit"]:
-    """Share of scored positions on which the subject under each mask answers as `target`."""
-    hits = torch.zeros(len(masks))
-    at_once = _rows_at_once(model, data)
-    for rows in torch.arange(len(data.clean)).split(at_once):
-        other = model.writers(data.source[rows])
-        scored = data.scored[rows]
-        for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
-            right = correct(model(data.clean[rows], masks[circuits], other), target[rows])
-            hits[circuits] += (right & scored).sum((-1, -2))
-    return hits / data.scored.sum()
-
-
-@torch.no_grad()
-def right_with_nodes_replaced(
-    model: Transformer, data: Data, asked: Sequence[tuple[Iterable[str], Float[Tensor, "row position class"]]]
-) -> Bool[Tensor, "asked row position"]:
-    """Where the subject answers as a target, with the outputs of some nodes replaced for every reader.
-
-    An intervention on nodes is a plain run, cheaper than a mask; the sources are run once for all that is asked.
-    """
-    writers = model.graph.writers
-    right = torch.empty(len(asked), *data.clean.shape, dtype=torch.bool)
-    for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
-        other = model.writers(data.source[rows])
-        for i, (nodes, target) in enumerate(asked):
-            replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
-            replaced[[writers.index(node) for node in nodes]] = True
-            right[i, rows] = correct(model(data.clean[rows], other=other, replaced=replaced), target[rows])
-    return right
 
 
 @dataclass(frozen=True)
@@ -149,7 +82,7 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     under = [reference.outputs(data.clean, data.source, every + i) for i in range(len(reference.variables))]
     asked = [([], answer), (masks.silent, answer), *(([node], answer) for node in masks.silent)]
     asked += zip(reference.variables.values(), under, strict=True)
-    right = right_with_nodes_replaced(model, data, asked)
+    right = with_nodes_replaced(model, data, asked)
 
     def share(i: int, where: Tensor) -> float:
         return float((right[i] & where).sum() / where.sum())
@@ -223,14 +156,12 @@ def necessity(model: Transformer, data: Data, reference: Reference, circuit: Cir
     """For every true edge: of positions where x and x' have different answers, the share where cutting it alone
     changes the subject's answer; None if there are none.
     """
-    answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
-    on = where_defined(reference, where_defined(reference, data, answer), source_answer)
-    changed = on.scored & ~correct(answer, source_answer)
+    data = where_answers_differ(reference, data)
     edges = circuit.to_json()["edges"]
-    if not changed.any():
+    if not data.scored.any():
         return dict.fromkeys(edges)
     masks = torch.stack([torch.tensor(circuit.graph.mask([edge])) for edge in edges])
-    kept = agreement(model, replace(data, scored=changed), masks, model(data.clean))
+    kept = agreement(model, data, masks, model(data.clean))
     return {edge: 1 - share for edge, share in zip(edges, kept.tolist(), strict=True)}
 
 

@@ -29,6 +29,10 @@ Cases = Annotated[str, typer.Option("--case", metavar="CASE,...", help="Cases, w
 Suite = Annotated[str, typer.Option("--suite", metavar="NAME", help="All cases of a suite.")]
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, hub, ...) or a folder.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data.")]
+Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
+Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
+By = Annotated[Literal["nodes", "edges"], typer.Option("--by", help="Replace nodes, or single edges.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw a chart (svg, png or pdf).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -227,8 +231,6 @@ def score(
     score.score(file, case, model, absolute, as_json)
 
 
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
-Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
 Unique = Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")]
 Protocol = Annotated[
     Literal["default", "paper", "mib"], typer.Option("--protocol", help="What is measured beside the ranking.")
@@ -334,6 +336,81 @@ def _train(
 
     settings = train.Settings(config, out, seeds, jobs, force)
     raise typer.Exit(train.train(trainer, case, suite, settings, as_json))
+
+
+evaluations = typer.Typer(help="Measure nodes, circuits, and how realistic subjects are.", no_args_is_help=True)
+app.add_typer(evaluations, name="eval")
+
+
+@evaluations.command("node-effects")
+def node_effects(
+    case: Cases = "",
+    suite: Suite = "",
+    model: Model = "siit",
+    metric: Annotated[Literal["accuracy", "kl_div", "kl_div_self"], typer.Option(help="What may change.")] = "accuracy",
+    ablation: Ablation = "resample",
+    samples: Annotated[int, typer.Option(min=1, help="Pairs of inputs; all pairs if there are no more.")] = 1000,
+    seed: Seed = 0,
+    plot: Plot = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """What changes if one node alone carries another input's value: circuit nodes against silent ones."""
+    from interpbench.commands import evaluations
+
+    chosen = evaluations.Chosen(case, suite, model, plot, force, as_json)
+    evaluations.node_effects(chosen, metric=metric, ablation=ablation, samples=samples, seed=seed)
+
+
+@evaluations.command("circuit")
+def circuit(
+    case: Cases = "",
+    suite: Suite = "",
+    model: Model = "siit",
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A circuit: scores.json of a run, MIB's JSON, or circuit.json.")
+    ] = None,
+    true: Annotated[bool, typer.Option("--true", help="The true circuit.")] = False,
+    complement: Annotated[bool, typer.Option("--complement", help="All but that circuit.")] = False,
+    by: By = "edges",
+    ablation: Ablation = "resample",
+    samples: Samples = 1000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy with everything outside a circuit replaced; MIB's numbers if the circuit's file has scores."""
+    from interpbench.commands import evaluations
+
+    chosen = evaluations.Chosen(case, suite, model, None, False, as_json)
+    settings = {"by": by, "ablation": ablation, "samples": samples, "seed": seed}
+    evaluations.circuit(chosen, file, true, complement, **settings)
+
+
+@evaluations.command("realism")
+def realism(
+    case: Cases = "",
+    suite: Suite = "",
+    technique: Annotated[str, typer.Option(metavar="NAME", help="Whose ranking of the edges to follow.")] = "",
+    true: Annotated[bool, typer.Option("--true", help="The true circuit instead of a found one.")] = False,
+    models: Annotated[
+        str, typer.Option(metavar="MODEL,...", help="Kinds of model, or folders.")
+    ] = "siit,natural,iit,tracr",
+    by: By = "nodes",
+    ablation: Ablation = "mean",
+    thresholds: Annotated[str, typer.Option(metavar="X,...", help="Keep what scores above; else top shares.")] = "",
+    samples: Samples = 1000,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are kept.")] = Path("runs"),
+    plot: Plot = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scores of growing circuits in the models of a case, and how their curves go with the natural model's."""
+    from interpbench.commands import evaluations
+
+    chosen = evaluations.Chosen(case, suite, "", plot, force, as_json)
+    settings = {"by": by, "ablation": ablation, "samples": samples, "seed": seed, "out": out}
+    evaluations.realism(chosen, technique, true, models, thresholds, **settings)
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"technique": _run, "trainer": _train}

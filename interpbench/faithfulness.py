@@ -61,15 +61,13 @@ def curve(problem: Problem, scores: EdgeScores, shares: Sequence[float] = SHARES
     graph = problem.graph
     if scores.graph != graph:
         raise ValueError(f"scores over {scores.graph}, expected {graph}")
-    merged = graph.merge(scores.values, "mib")
-    rank = np.argsort(np.argsort(-merged, kind="stable"))
-    kept = [int(share * len(merged) + 1e-9) for share in shares]
-    cut = graph.spread(rank >= np.array(kept)[:, None], "mib")
-    found = faithfulness(problem, torch.tensor(cut, device=problem.device).to(problem.full))
+    kept = scores.top_shares(shares, "mib")
+    sizes = tuple(kept.sum(-1).tolist())
+    found = faithfulness(problem, torch.tensor(graph.spread(~kept, "mib"), device=problem.device).to(problem.full))
     if found is None:
-        return Curve(tuple(shares), tuple(kept), None, None, None)
+        return Curve(tuple(shares), sizes, None, None, None)
     areas = (float(np.trapezoid(heights, shares)) for heights in (found, np.abs(1 - np.array(found))))
-    return Curve(tuple(shares), tuple(kept), tuple(found), *areas)
+    return Curve(tuple(shares), sizes, tuple(found), *areas)
 
 
 def edge_auroc(scores: EdgeScores, truth: Circuit) -> float | None:

@@ -10,7 +10,7 @@ Names are those of EAP-IG and MIB, except that `embed` and `pos` stay apart here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -281,6 +281,16 @@ class EdgeScores:
         """The circuit of the `k` highest-scored edges; ties go to the earlier edge."""
         chosen = np.argsort(-self.values, kind="stable")[:k]
         return Circuit(self.graph, frozenset(self.graph.edges[i] for i in chosen))
+
+    def top_shares(self, shares: Sequence[float], granularity: Granularity) -> np.ndarray:
+        """Which names of the universe are among the highest-scored share of it; bool `[share, universe]`.
+
+        A share is rounded down to whole names; ties go to the earlier one.
+        """
+        merged = self.graph.merge(self.values, granularity)
+        rank = np.argsort(np.argsort(-merged, kind="stable"))
+        sizes = np.floor(np.asarray(shares) * len(merged) + 1e-9)
+        return rank < sizes[:, None]
 
     def above(self, threshold: float) -> Circuit:
         """The circuit of the edges scored strictly above `threshold`."""

@@ -46,41 +46,78 @@ def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, 
     """
     if config.normalization_type is None:
         return affine(weight, x, bias)
-    if norm is not None:
-        bias = bias + weight @ norm[1]
-        weight = weight * norm[0]
-    weight = weight - weight.mean(-1, keepdim=True)
+    weight, bias = _folded(norm, weight, bias)
     mean_row = torch.full_like(weight[..., :1, :], 1 / config.d_model)
     out = torch.cat([weight, mean_row], -2) @ x
     out, mean = out[..., :-1, :], out[..., -1:, :]
+    return out * _inverse_deviation(config, x, mean) + bias[..., None]
+
+
+def _folded(norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias with a layer norm's scale, shift and centring in them."""
+    if norm is not None:
+        bias = bias + weight @ norm[1]
+        weight = weight * norm[0]
+    return weight - weight.mean(-1, keepdim=True), bias
+
+
+def _inverse_deviation(config: Config, x: Tensor, mean: Tensor) -> Tensor:
     variance = torch.linalg.vector_norm(x, dim=-2, keepdim=True).square() / config.d_model - mean.square()
-    return out * torch.rsqrt(variance + config.eps) + bias[..., None]
+    return torch.rsqrt(variance + config.eps)
 
 
 def _norm(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
     return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
 
 
-def attention(config: Config, block: Mapping[str, Tensor], x: Tensor, heads: Sequence[int]) -> Tensor:
-    """Outputs of some of a layer's heads.
+def heads_of(config: Config, block: Mapping[str, Tensor], heads: Sequence[int]) -> Mapping[str, Tensor]:
+    """The block with the weights of some of its heads only."""
+    if len(heads) == config.n_heads:
+        return block
+    return {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
 
-    `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
-    for all, `[*circuit, 1, ...]`. Returns `[*circuit, head, feature, position, row]` without `b_O`.
-    """
-    n, rows = x.shape[-2:]
-    if len(heads) < config.n_heads:
-        block = {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
+
+def _projections(config: Config, block: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Weight `[3 * head, d_head, d_model]` and bias `[3 * head, d_head]` of q, k, v; q is scaled."""
     scale = {"Q": config.attn_scale, "K": 1.0, "V": 1.0}
     weight = torch.stack([block[f"attn.W_{k}"].mT / scale[k] for k in "QKV"], 1).flatten(0, 1)
-    bias = torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
+    return weight, torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
+
+
+def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """q, k, v of a layer's heads, `[*circuit, 3 * head, d_head, position, row]`.
+
+    `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
+    for all, `[*circuit, 1, ...]`.
+    """
+    weight, bias = _projections(config, block)
     if x.shape[-4] == 1:
-        weight, bias, x = weight.flatten(0, 1), bias.flatten(), x.squeeze(-4)
-        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-2, (-1, 3, config.d_head))
-    else:
-        qkv = project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-3, (-1, 3))
-    q, k, v = qkv.unflatten(-1, (n, rows)).unbind(-4)
+        shared = project(config, _norm(block, "ln1"), weight.flatten(0, 1), bias.flatten(), x.squeeze(-4).flatten(-2))
+        return shared.unflatten(-2, weight.shape[:2]).unflatten(-1, x.shape[-2:])
+    return project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-1, x.shape[-2:])
+
+
+def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient by the input of each reader, `[*circuit, 3 * head, feature, position, row]`, from that by the
+    `projected` q, k, v, where all heads share the input `x`, `[*circuit, 1, feature, position, row]`.
+    """
+    weight, bias = _projections(config, block)
+    inner, gradient, shape = x.flatten(-2), gradient.flatten(-2), x.shape[-2:]
+    if config.normalization_type is None:
+        return (weight.mT @ gradient).unflatten(-1, shape)
+    weight, bias = _folded(_norm(block, "ln1"), weight, bias)
+    mean = inner.mean(-2, keepdim=True)
+    scale = _inverse_deviation(config, inner, mean)
+    along = (gradient * (projected.flatten(-2) - bias[..., None])).sum(-2, keepdim=True)
+    by_input = weight.mT @ (gradient * scale)
+    return by_input.addcmul_(along * scale.square() / -config.d_model, inner - mean).unflatten(-1, shape)
+
+
+def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) -> Tensor:
+    """Outputs of a layer's heads, `[*circuit, head, feature, position, row]`, without `b_O`; see `project_heads`."""
+    q, k, v = projected.unflatten(-4, (-1, 3)).unbind(-4)
     z = attend(q, k, v, config.attention_dir == "causal")
-    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, (n, rows))
+    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, z.shape[-2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:

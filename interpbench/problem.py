@@ -21,7 +21,7 @@ result since a loss is a mean over rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, get_args
@@ -34,7 +34,7 @@ from torch import Tensor
 from interpbench.errors import UsageError
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.incremental import Incremental
-from interpbench.transformer import Activations, Transformer
+from interpbench.transformer import Activations, Tap, Transformer
 
 __all__ = [
     "ABLATIONS",
@@ -177,31 +177,38 @@ class Problem:
         return total
 
     def gradients(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
-        """Derivative of the loss by every mask entry, at each of the masks, in chunks."""
-        total = self.full.new_zeros(masks.shape)
-        for part, share, some in self._chunks(len(masks)):
-            mask = masks[some].to(self.full).requires_grad_()
-            (gradient,) = torch.autograd.grad(part.loss(part.logits(mask), kind).sum(), mask)
-            total[some] += share * gradient
-        return total
+        """Derivative of the loss by every mask entry, at each of the masks, in chunks.
+
+        Per edge w->r: the sum over rows of (other_w - out_w) . dLoss/d(input of r), all as they are under the mask.
+        """
+        return self._attribute(masks, kind, lambda part, outputs: _changes(part.other, outputs))
 
     def attributions(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
         """Edge attribution by the textbook formula (arXiv 2310.10348), at each of the masks, in chunks.
 
-        Per edge w->r: the sum over rows of (other_w - clean_w) . dLoss/d(input of r), where both outputs of w are
-        those of uncut runs and the gradient is taken under the mask. At mask 0 this equals `gradients`; where much is
-        cut it does not, because there w's output has moved towards `other_w` by itself (at mask 1: all the way).
+        As `gradients`, but with w's output in the uncut run. At mask 0 the two are equal; where much is cut they are
+        not, because there w's output has moved towards `other_w` by itself (at mask 1: all the way).
         """
+        return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean))
+
+    def _attribute(
+        self, masks: Tensor, kind: Loss, changes: Callable[[Problem, list[Tensor]], Activations]
+    ) -> Float[Tensor, "circuit edge"]:
+        """What cutting an edge changes in its writer, times the gradient by its reader's input, under each mask."""
         total = self.full.new_zeros(masks.shape)
-        readers, writers = torch.tensor(self.graph.edge_reader), torch.tensor(self.graph.edge_writer)
         for part, share, some in self._chunks(len(masks)):
-            delta = part.other - self.model.writers(part.clean)
-            shape = (len(masks[some]), len(self.graph.readers), *delta.shape[1:])
-            nudge = delta.new_zeros(shape, requires_grad=True)
-            logits = self.model(part.clean, masks[some].to(self.full), part.other, nudge)
-            (gradient,) = torch.autograd.grad(part.loss(logits, kind).sum(), nudge)
-            product = gradient.flatten(2) @ delta.flatten(1).T
-            total[some] += share * product[:, readers, writers]
+            taps: list[Tap] = []
+            logits, outputs = self.model.run(part.clean, masks[some].to(self.full), part.other, taps)
+            slopes = torch.autograd.grad(part.loss(logits, kind).sum(), [tap.value for tap in taps])
+            with torch.no_grad():
+                change = changes(part, outputs).flatten(-3).mT
+                reader = 0
+                for tap, slope in zip(taps, slopes, strict=True):
+                    by_inputs = tap.by_inputs(slope).flatten(-3)
+                    effects = by_inputs @ change[..., : self.graph.fan_in[reader]]
+                    edges = slice(self.graph.starts[reader], self.graph.starts[reader + by_inputs.shape[-2]])
+                    total[some, edges] += share * effects.flatten(-2)
+                    reader += by_inputs.shape[-2]
         return total
 
     def take(self, rows: slice | Int[Tensor, " n"]) -> Problem:
@@ -224,6 +231,15 @@ class Problem:
                 continue
             for first in range(0, circuits, at_once):
                 yield part, len(part._where) / len(self._where), slice(first, first + at_once)
+
+
+def _changes(other: Activations, outputs: list[Tensor]) -> Activations:
+    """`other` minus all outputs, `[*circuit, writer, feature, position, row]`; in place, as stacking costs as much."""
+    changes = outputs[-1].new_empty(*outputs[-1].shape[:-3], len(outputs), *outputs[-1].shape[-3:])
+    for writer, output in enumerate(outputs):
+        here = changes[..., writer, :, :, :]
+        torch.sub(other[writer].expand(here.shape), output.expand(here.shape), out=here)
+    return changes
 
 
 def _picked(answers: Tensor, logits: Tensor) -> Tensor:
@@ -262,7 +278,7 @@ def make_problem(
     numbers = model.config.d_vocab_out == 1
     if numbers != (output == "numerical"):
         raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
-    other = _ablated(model, corrupted, ablation)
+    other = ablated(model, corrupted, ablation)
     full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
     known: Ablation = ablation  # type: ignore[assignment]
     if labels is not None and labels.shape != full.shape:
@@ -270,7 +286,8 @@ def make_problem(
     return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full, labels)
 
 
-def _ablated(model: Transformer, corrupted: Tensor, ablation: str) -> Activations:
+def ablated(model: Transformer, corrupted: Int[Tensor, "row position"], ablation: str) -> Activations:
+    """What cut edges carry, from each writer; one row for a mean or zero."""
     if ablation == "zero":
         return torch.zeros_like(model.writers(corrupted[:1]))
     parts = [model.writers(rows) for rows in corrupted.split(1024)]

@@ -15,10 +15,10 @@ import torch
 
 from interpbench import plugins, store
 from interpbench.case import Case, defined
-from interpbench.certificate import scored_positions
 from interpbench.errors import UsageError, unknown
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
+from interpbench.interventions import scored_positions
 from interpbench.options import make_config
 from interpbench.problem import Ablation, Discovery, Problem, Technique, make_problem
 from interpbench.protocols import PROTOCOLS, Protocol, measure, preset

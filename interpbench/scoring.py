@@ -10,7 +10,7 @@ from interpbench import store
 from interpbench.case import Case
 from interpbench.circuit_file import read_circuit_file
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.graph import EdgeScores
+from interpbench.graph import Circuit, EdgeScores
 from interpbench.problem import Discovery
 from interpbench.runner import Result, judged
 from interpbench.subjects import Subject, load_subject
@@ -27,16 +27,21 @@ def score(
     """
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
-    try:
-        scores, circuit = read_circuit_file(path, subject.model.graph)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise InterpbenchError(f"{path}: {error}") from None
+    scores, circuit = read_found(path, subject)
     if absolute:
         scores = EdgeScores(scores.graph, np.abs(scores.values))
     found = Discovery(scores, circuit)
     record: store.Scored = {**judged(found, subject), "file": str(path), "absolute": absolute}
     return Result(record["metrics"], scores, circuit, record, path)
+
+
+def read_found(path: Path, subject: Subject) -> tuple[EdgeScores, Circuit | None]:
+    """What somebody found in a subject, from a file: `read_circuit_file`, and its errors in one line; see `score`."""
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    try:
+        return read_circuit_file(path, subject.model.graph)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise InterpbenchError(f"{path}: {error}") from None

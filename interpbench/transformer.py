@@ -19,9 +19,9 @@ many: every product is then one large matrix product, and element-wise work runs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from interpbench.errors import brief, shown
 from interpbench.graph import Graph
-from interpbench.layers import ACTIVATIONS, BLOCK, attention, mlp, unembed
+from interpbench.layers import ACTIVATIONS, BLOCK, attention, heads_of, mlp, project_heads, pull_back, unembed
 
 Activations = Float[Tensor, "*#circuit writer feature #position #row"]
 """What every writer adds to the residual stream; one row where all rows share it (a mean)."""
@@ -127,6 +127,22 @@ class Config:
 
 
 @dataclass(frozen=True, eq=False)
+class Tap:
+    """Where gradients by the inputs of a layer's heads, of an MLP or of the logits can be taken.
+
+    Where the heads share one input, `value` is what comes after it, where they part, and `back` leads to the inputs.
+    """
+
+    value: Tensor
+    back: Callable[[Tensor], Tensor] | None = None
+
+    @torch.no_grad()
+    def by_inputs(self, gradient: Tensor) -> Float[Tensor, "*circuit reader feature position row"]:
+        """Gradient by every reader's input, from that by `value`."""
+        return gradient if self.back is None else self.back(gradient)
+
+
+@dataclass(frozen=True, eq=False)
 class Transformer:
     """A configuration with its weights. Raises ValueError for missing, surplus or misshapen weights."""
 
@@ -155,11 +171,11 @@ class Transformer:
         tokens: Int[Tensor, "*#circuit row position"],
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
-        nudge: Float[Tensor, "*#circuit reader feature position row"] | None = None,
+        taps: list[Tap] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
     ) -> Float[Tensor, "... row position vocab_out"]:
         """Logits; see `run`."""
-        return self.run(tokens, mask, other, nudge, replaced)[0]
+        return self.run(tokens, mask, other, taps, replaced)[0]
 
     @torch.no_grad()
     def writers(self, tokens: Int[Tensor, "*#circuit row position"]) -> Activations:
@@ -171,14 +187,14 @@ class Transformer:
         tokens: Int[Tensor, "*#circuit row position"],
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
-        nudge: Float[Tensor, "*#circuit reader feature position row"] | None = None,
+        taps: list[Tap] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
         detached: Bool[Tensor, " writer"] | None = None,
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
-        dimension with one row each. `nudge` is added to the readers' inputs: its gradient is that of the inputs.
+        dimension with one row each. To `taps`, if given, one is added for each attention layer, MLP and the logits.
         `replaced` says, row by row, which writers' outputs are the other run's for every reader: an intervention on
         nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
         Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
@@ -194,16 +210,16 @@ class Transformer:
         pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
         lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
         shape = embed.shape[-3:]
-        live, is_cut = self._structure(mask)
-        live = live | (nudge is not None)
+        live, is_cut, uniform = self._structure(mask)
+        live = live | (taps is not None)
         outputs: list[Tensor] = []
         moved: list[int] = []
         deltas: list[Tensor] = []
-        stream = torch.zeros((), dtype=embed.dtype, device=embed.device)
+        stream = other_stream = torch.zeros((), dtype=embed.dtype, device=embed.device)
 
         def write(outs: Iterable[Tensor | None], bias: Tensor | None = None) -> None:
             """Add the next writers' outputs; None for one that nobody reads, which may as well be the other run's."""
-            nonlocal stream
+            nonlocal stream, other_stream
             for out in outs:
                 i = len(outputs)
                 if other is not None and out is None:
@@ -215,13 +231,18 @@ class Transformer:
                     out = out.detach()
                 outputs.append(out)
                 stream = stream + out
+                if uniform and other is not None:
+                    other_stream = other_stream + other[..., i, :, :, :]
             if bias is not None:
                 stream = stream + bias[:, None, None]
+                other_stream = other_stream + bias[:, None, None] if uniform else other_stream
 
         def read(first: int, count: int, wanted: Sequence[int]) -> Tensor:
             """Inputs `[*circuit, wanted or 1, feature, position, row]` of some of the `count` readers from `first`."""
             x = stream.unsqueeze(-4)
-            if mask is not None and other is not None:
+            if uniform and mask is not None:
+                x = torch.lerp(x, other_stream.unsqueeze(-4), mask[..., :1, None, None, None])
+            elif mask is not None and other is not None:
                 cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
                 # Readers that nothing is cut from share one input, and until the first cut all circuits do.
                 if is_cut[graph.starts[first] : graph.starts[first + count]].any():
@@ -233,7 +254,15 @@ class Transformer:
                     cut = cut if len(wanted) == count else cut[..., wanted, :]
                     cut = cut if len(moved) == len(outputs) else cut[..., moved]
                     x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
-            return x if nudge is None else x + nudge[..., first : first + count, :, :, :]
+            return x if taps is None else x.expand(*lead, *x.shape[-4:])
+
+        def tapped(value: Tensor, back: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+            """The same value with a tap, if taps are asked for; `back` leads from it to the inputs of readers."""
+            if taps is None:
+                return value
+            value = value if value.requires_grad else value.detach().requires_grad_()
+            taps.append(Tap(value, back and partial(back, value)))
+            return value
 
         write([embed, pos])
         reader, n_heads = 0, config.n_heads
@@ -242,26 +271,34 @@ class Transformer:
             heads = [h for h in range(n_heads) if live[len(outputs) + h]]
             outs: dict[int, Tensor] = {}
             if heads:
+                block = heads_of(config, block, heads)
                 x = read(reader, 3 * n_heads, [3 * h + i for h in heads for i in range(3)])
-                outs = dict(zip(heads, attention(config, block, x, heads).unbind(-4), strict=True))
+                if x.shape[-4] == 1:
+                    qkv = tapped(project_heads(config, block, x), partial(pull_back, config, block, x))
+                else:
+                    qkv = project_heads(config, block, tapped(x))
+                outs = dict(zip(heads, attention(config, block, qkv).unbind(-4), strict=True))
             write([outs.get(h) for h in range(n_heads)], block["attn.b_O"])
             reader += 3 * n_heads
-            write([mlp(config, block, read(reader, 1, [0]).squeeze(-4)) if live[len(outputs)] else None])
+            alive = bool(live[len(outputs)])
+            write([mlp(config, block, tapped(read(reader, 1, [0])).squeeze(-4)) if alive else None])
             reader += 1
-        logits = unembed(config, w, read(reader, 1, [0]).squeeze(-4))
+        logits = unembed(config, w, tapped(read(reader, 1, [0])).squeeze(-4))
         return logits.expand(*lead, *logits.shape[-3:]), outputs
 
-    def _structure(self, mask: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-        """Which writers can reach the logits in any of the circuits, and which edges are cut in any; bool.
+    def _structure(self, mask: Tensor | None) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Which writers can reach the logits in any of the circuits, which edges are cut in any, and whether in every
+        circuit all edges are cut by the same share.
 
         What cannot be read need not be computed. Where a gradient with respect to the mask is asked, all is needed.
         """
         writers, edges = len(self.graph.writers), self.graph.n_edges
         if mask is None or mask.requires_grad:
-            return np.ones(writers, dtype=bool), np.full(edges, mask is not None)
+            return np.ones(writers, dtype=bool), np.full(edges, mask is not None), False
         masks = mask.reshape(-1, edges)
         kept, is_cut = torch.stack([(masks != 1).any(0), (masks != 0).any(0)]).cpu().numpy()
-        return self.graph.live_writers(kept), is_cut
+        uniform = bool(is_cut.any() and (masks == masks[:, :1]).all())
+        return self.graph.live_writers(kept), is_cut, uniform
 
 
 def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:

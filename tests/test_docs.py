@@ -160,7 +160,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_commands_and_options_exist(cli: Callable, command: str) -> None:
     _, *words = shlex.split(command)
-    path = words[: 2 if words[0] in ("run", "train", "hub", "list") or words[:2] == ["plugins", "new"] else 1]
+    path = words[: 2 if words[0] in ("run", "train", "hub", "list", "eval") or words[:2] == ["plugins", "new"] else 1]
     if path[-1] in ("mine", "mytech"):  # plugins that the guide and the templates write
         path[-1] = {"run": "eap", "train": "siit"}[path[0]]
     said = cli(*path, "--help")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interpbench.transformer import Config, Transformer, initialize
+from interpbench.transformer import Config, Tap, Transformer, initialize
 
 ROWS = 3
 
@@ -136,12 +136,39 @@ def test_mask_gradient_is_the_textbook_formula(config: Config) -> None:
     graph, other = model.graph, model.writers(source)
     mask = torch.zeros(graph.n_edges, dtype=torch.float64, requires_grad=True)
     (by_mask,) = torch.autograd.grad(model(clean, mask, other).square().sum(), mask)
-    nudge = torch.zeros(len(graph.readers), config.d_model, config.n_ctx, ROWS, dtype=torch.float64, requires_grad=True)
-    zero = torch.zeros(graph.n_edges, dtype=torch.float64)
-    (of_reader,) = torch.autograd.grad(model(clean, zero, other, nudge).square().sum(), nudge)
     difference = other - model.writers(clean)
-    textbook = torch.einsum("wdtn,rdtn->rw", difference, of_reader)[graph.edge_reader, graph.edge_writer]
-    assert torch.allclose(by_mask, textbook, atol=1e-8, rtol=1e-6)
+    textbook = torch.einsum("wdtn,rdtn->rw", difference, by_readers(model, clean, 0 * mask.detach(), other))
+    assert torch.allclose(by_mask, textbook[graph.edge_reader, graph.edge_writer], atol=1e-8, rtol=1e-6)
+
+
+def by_readers(model: Transformer, clean: torch.Tensor, mask: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Gradient of the sum of squared logits by every reader's input, through the taps."""
+    taps: list[Tap] = []
+    logits = model(clean, mask, other, taps)
+    slopes = torch.autograd.grad(logits.square().sum(), [tap.value for tap in taps])
+    return torch.cat([tap.by_inputs(slope) for tap, slope in zip(taps, slopes, strict=True)], -4)
+
+
+@given(configs)
+@settings(deadline=None, max_examples=10)
+def test_taps_give_every_circuit_its_own_gradient(config: Config) -> None:
+    """Whether circuits or readers share inputs (nothing cut, all cut alike, a part) or not, together as alone."""
+    model = random_model(config)
+    clean, source = two_inputs(config)
+    graph, other = model.graph, model.writers(source)
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)[:, None].expand(3, graph.n_edges)
+    late = shares * (torch.arange(graph.n_edges) >= graph.n_edges // 2)
+    anyhow = torch.rand(3, graph.n_edges, generator=generator, dtype=torch.float64)
+    for masks in (shares, 0 * shares, late, anyhow):
+        asked = masks.clone().requires_grad_()
+        (by_mask,) = torch.autograd.grad(model(clean, asked, other).square().sum(), asked)
+        readers = by_readers(model, clean, masks, other)
+        for mask, expected, slope in zip(masks, by_mask, readers, strict=True):
+            outputs = torch.stack(model.run(clean, mask, other)[1])
+            told = torch.einsum("wdtn,rdtn->rw", other - outputs, slope)[graph.edge_reader, graph.edge_writer]
+            seen = torch.tensor(graph.live_writers(mask.numpy() != 1))[graph.edge_writer]
+            assert torch.allclose(told[seen], expected[seen], atol=1e-8, rtol=1e-6)
 
 
 def test_ablation_by_mean_and_zero() -> None:

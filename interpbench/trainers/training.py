@@ -16,19 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from interpbench.case import Case, Reference
-from interpbench.certificate import (
-    THRESHOLD,
-    Data,
-    Masks,
-    fresh_data,
-    masks_of,
-    measure,
-    single_edges,
-    where_defined,
-    worst_single,
-)
+from interpbench.certificate import THRESHOLD, Masks, fresh_data, masks_of, measure, single_edges, worst_single
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit
+from interpbench.interventions import Data, where_defined
 from interpbench.trainers import Trained
 from interpbench.trainers.hints import Hints
 from interpbench.trainers.rows import (

@@ -23,13 +23,20 @@ def norm(config, weights, name, x):
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh")}
 
 
-def forward(model, tokens, cut=(), other=None, keep_gradients=False):
-    """Logits, every writer's output and every reader's input, by name; tensors are `[row, position, feature]`."""
+def forward(model, tokens, cut=(), other=None, keep_gradients=False, mask=None):
+    """Logits, every writer's output and every reader's input, by name; tensors are `[row, position, feature]`.
+
+    Edges in `cut` carry `other`, or each its share of it by `mask`, `[edge]`.
+    """
     config, w, graph = model.config, model.weights, model.graph
     cut, outputs, inputs, biases = set(cut), {}, {}, []
 
     def read(reader):
-        x = sum(other[writer] if f"{writer}->{reader}" in cut else out for writer, out in outputs.items()) + sum(biases)
+        if mask is None:
+            x = sum(other[w] if f"{w}->{reader}" in cut else out for w, out in outputs.items()) + sum(biases)
+        else:
+            shares = mask[graph.starts[len(inputs)] :]
+            x = sum(out + shares[i] * (other[w] - out) for i, (w, out) in enumerate(outputs.items())) + sum(biases)
         if keep_gradients:
             x.retain_grad()
         inputs[reader] = x
@@ -74,6 +81,38 @@ def plain_acdc(problem: Problem, loss: Loss, tau: float, order: list[int]) -> tu
             if attempt - current < tau:
                 cut, current = cut | {edges[edge]}, attempt
     return set(edges) - cut, passes
+
+
+def plain_eap_ig(problem: Problem, loss: Loss, steps: int) -> np.ndarray:
+    """Mean gradient of the loss by the edge masks, one pass for each point of the path."""
+    with torch.no_grad():
+        _, other, _ = forward(problem.model, problem.corrupted)
+    total = torch.zeros(problem.graph.n_edges)
+    for step in range(steps):
+        mask = torch.full_like(total, (step + 0.5) / steps, requires_grad=True)
+        logits, _, _ = forward(problem.model, problem.clean, other=other, mask=mask)
+        problem.loss(logits, loss).backward()
+        total += mask.grad / steps
+    return total.numpy()
+
+
+def plain_sp(problem: Problem, loss: Loss, weight: float, steps: int, lr: float = 0.01) -> set[str]:
+    """Subnetwork probing over edges as published: every step one random mask on all rows, Adam at one rate."""
+    with torch.no_grad():
+        _, other, _ = forward(problem.model, problem.corrupted)
+    generator = torch.Generator().manual_seed(0)
+    beta, gamma, zeta = 2 / 3, -0.1, 1.1
+    shift = beta * np.log(-gamma / zeta)
+    theta = torch.full((problem.graph.n_edges,), np.log(9) + shift, requires_grad=True)
+    optimizer = torch.optim.Adam([theta], lr=lr)
+    for _ in range(steps):
+        noise = torch.rand(len(theta), generator=generator).clamp(1e-4, 1 - 1e-4).logit()
+        keep = (torch.sigmoid((noise + theta) / beta) * (zeta - gamma) + gamma).clamp(0, 1)
+        logits, _, _ = forward(problem.model, problem.clean, other=other, mask=1 - keep)
+        optimizer.zero_grad()
+        (problem.loss(logits, loss) + weight * torch.sigmoid(theta - shift).mean()).backward()
+        optimizer.step()
+    return {edge for edge, t in zip(problem.graph.edges, theta.tolist(), strict=True) if t > 0}
 
 
 def plain_eap(problem: Problem, loss: Loss) -> np.ndarray:

@@ -1,0 +1,129 @@
+"""What a transformer answers when nodes or edges carry other values.
+
+Accuracies are shares of scored positions; answers are equal if the class is, or, for numbers, within `ATOL`. What is
+replaced takes its value on an independent input (`source`, of the same row), unless other values are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from interpbench.case import ATOL, Case, Reference, defined
+from interpbench.transformer import Activations, Transformer
+
+_BATCH = 1 << 21
+"""Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs `[row, position]`, independent sources for what is replaced, and where answers count."""
+
+    clean: Int[Tensor, "row position"]
+    source: Int[Tensor, "row position"]
+    scored: Bool[Tensor, "row position"]
+    exhaustive: bool = False
+
+    def head(self, n: int) -> Data:
+        """The first `n` rows."""
+        return self.take(slice(n))
+
+    def take(self, rows: slice | Bool[Tensor, " row"]) -> Data:
+        """Some of the rows; they are no longer all inputs."""
+        return Data(self.clean[rows], self.source[rows], self.scored[rows])
+
+
+def draw(case: Case, samples: int, seed: int) -> Data:
+    """Clean inputs and, as sources, corrupted ones: what techniques get."""
+    clean, corrupted = case.pairs(samples, seed)
+    return Data(torch.from_numpy(clean), torch.from_numpy(corrupted), torch.from_numpy(scored_positions(case, clean)))
+
+
+def where_defined(reference: Reference, data: Data, target: Tensor) -> Data:
+    """The data with only those positions scored where `target`, an output of the reference, is an answer."""
+    return replace(data, scored=data.scored & defined(reference, target))
+
+
+def where_answers_differ(reference: Reference, data: Data) -> Data:
+    """The data with only those positions scored where the reference's answers to clean input and source differ."""
+    answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
+    data = where_defined(reference, where_defined(reference, data, answer), source_answer)
+    return replace(data, scored=data.scored & ~correct(answer, source_answer))
+
+
+def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
+    """Where answers are asked for: all positions but BOS, or the last one; bool `[row, position]`."""
+    scored = np.zeros(tokens.shape, dtype=bool)
+    scored[:, 1 if case.scored == "all" else -1 :] = True
+    return scored
+
+
+def correct(logits: Tensor, target: Tensor) -> Tensor:
+    """Where answers agree; `[*, row, position]` from two `[*, row, position, class]` (one class: a number)."""
+    if logits.shape[-1] == 1:
+        return (logits - target).squeeze(-1).abs() < ATOL
+    return logits.argmax(-1) == target.argmax(-1)
+
+
+def _rows_at_once(model: Transformer, data: Data) -> int:
+    config = model.config
+    return max(64, _BATCH // (3 * config.n_heads * config.d_model * data.clean.shape[1]))
+
+
+@torch.no_grad()
+def answers(model: Transformer, tokens: Int[Tensor, "row position"]) -> Float[Tensor, "row position class"]:
+    """Logits of the plain run, in chunks of rows."""
+    return torch.cat([model(rows) for rows in tokens.split(1024)])
+
+
+@torch.no_grad()
+def agreement(
+    model: Transformer,
+    data: Data,
+    masks: Float[Tensor, "circuit edge"],
+    target: Float[Tensor, "row position class"],
+    other: Activations | None = None,
+) -> Float[Tensor, " circuit"]:
+    """Share of scored positions on which the subject under each mask answers as `target`.
+
+    A cut edge carries `other` (one row, for all), or what its writer writes on the source.
+    """
+    hits = torch.zeros(len(masks))
+    at_once = _rows_at_once(model, data)
+    for rows in torch.arange(len(data.clean)).split(at_once):
+        values = model.writers(data.source[rows]) if other is None else other
+        scored = data.scored[rows]
+        for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
+            right = correct(model(data.clean[rows], masks[circuits], values), target[rows])
+            hits[circuits] += (right & scored).sum((-1, -2))
+    return hits / data.scored.sum()
+
+
+@torch.no_grad()
+def with_nodes_replaced(
+    model: Transformer,
+    data: Data,
+    asked: Sequence[tuple[Iterable[str], Float[Tensor, "row position class"]]],
+    other: Activations | None = None,
+    compare: Callable[[Tensor, Tensor], Tensor] = correct,
+) -> Shaped[Tensor, "asked row position"]:
+    """How the subject's answer compares with a target (is it right?), with the outputs of some nodes replaced.
+
+    They are replaced for every reader by `other` (one row, for all), or by what they are on the source. An
+    intervention on nodes is a plain run, cheaper than a mask; the sources are run once for all that is asked.
+    """
+    writers = model.graph.writers
+    told: list[list[Tensor]] = [[] for _ in asked]
+    for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
+        values = model.writers(data.source[rows]) if other is None else other
+        for i, (nodes, target) in enumerate(asked):
+            replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
+            replaced[[writers.index(node) for node in nodes]] = True
+            told[i].append(compare(model(data.clean[rows], other=values, replaced=replaced), target[rows]))
+    return torch.stack([torch.cat(parts) for parts in told])
