@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -39,6 +41,28 @@ def test_one_version() -> None:
     (version,) = {project(folder)["version"] for folder in PROJECTS}
     for folder in PROJECTS[1:]:
         assert f"interpbench=={version}" in project(folder)["dependencies"]
+
+
+PUBLIC = {"interpbench", "interpbench.graph", "interpbench.problem", "interpbench.testing"}
+
+
+@pytest.mark.parametrize("folder", PROJECTS[1:], ids=lambda folder: folder.name)
+def test_plugins_use_public_names_only(folder: Path) -> None:
+    """Those that a module says are for all, or, where it says nothing, those without an underscore."""
+    own = f"interpbench_{folder.name}"
+    used = set()
+    for path in folder.glob("**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (
+                isinstance(node, ast.Import) and any(name.name.startswith("interpbench.") for name in node.names)
+            )
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("interpbench"):
+                used |= {(node.module or "", name.name) for name in node.names}
+    for module, name in sorted(used):
+        if module.split(".")[0] != own:
+            assert module in PUBLIC, f"{module} is not for plugins"
+            assert name in getattr(importlib.import_module(module), "__all__", [name]) and not name.startswith("_")
+    assert ("interpbench", "hookimpl") in used
 
 
 def test_every_distribution_has_what_a_stranger_looks_for() -> None:
