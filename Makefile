@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/interpbench run eap --case ioi
 
 test: $(VENV)/.installed-for-tests
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto
 
 # Subjects of other seeds than the bundled ones, made from nothing: the settings certify, not one lucky seed.
 zoo-check: $(VENV)/.installed-for-tests

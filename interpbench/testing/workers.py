@@ -94,7 +94,7 @@ def _parsed(kind: type[Any], config: Any) -> Any:
 
 def check_options_are_its_own(worker: Any, config: Any = None) -> None:
     """No field has the name of an option that the command has anyway."""
-    from interpbench.cli import COMMANDS
+    from interpbench.cli.working import COMMANDS
     from interpbench.options import with_options
 
     command = COMMANDS["technique" if hasattr(worker, "discover") else "trainer"]

@@ -1,0 +1,32 @@
+"""The app itself, and the words that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    help="Circuit discovery on transformers whose true circuit is known.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+CaseName = Annotated[str, typer.Argument(metavar="CASE", help="Name of a case; see `interpbench list`.")]
+Cases = Annotated[str, typer.Option("--case", metavar="CASE,...", help="Cases, with commas between.")]
+Suite = Annotated[str, typer.Option("--suite", metavar="NAME", help="All cases of a suite.")]
+Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, hub, ...) or a folder.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data.")]
+Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
+Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
+By = Annotated[Literal["nodes", "edges"], typer.Option("--by", help="Replace nodes, or single edges.")]
+Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw a chart (svg, png or pdf).")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Unique = Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")]
+Protocol = Annotated[
+    Literal["default", "paper", "mib"], typer.Option("--protocol", help="What is measured beside the ranking.")
+]
+Resamples = Annotated[int, typer.Option("--resamples", min=1, help="Data seeds, from --seed on.")]
+Runs = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where runs are kept.")]
