@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import exp, log
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from interpbench import plugins, runner, store
@@ -149,16 +150,25 @@ def _work(subject: Subject, data: Data) -> float:
 def estimate(jobs: Sequence[Job], done: Sequence[Job]) -> tuple[float | None, list[str]]:
     """Seconds that the jobs will take in one process, judged by runs that are done, and techniques without any.
 
-    Per technique, the median of seconds over work; None if there is no run to go by at all.
+    Per technique, time rises as a power of the work, at most in proportion, fitted to those runs; None if there is no
+    run to go by at all.
     """
-    speeds: dict[str, list[float]] = {}
+    seen: dict[str, list[tuple[float, float]]] = {}
     for job in done:
         record = store.read_record(job.folder)
         if record is not None:
-            speeds.setdefault(job.technique, []).append(record["seconds"] / job.work)
-    unknown = sorted({job.technique for job in jobs} - speeds.keys())
-    known = [median(speeds[job.technique]) * job.work for job in jobs if job.technique in speeds]
+            seen.setdefault(job.technique, []).append((log(job.work), log(record["seconds"] + 1e-3)))
+    unknown = sorted({job.technique for job in jobs} - seen.keys())
+    known = [_fitted(seen[job.technique], log(job.work)) for job in jobs if job.technique in seen]
     return (sum(known) if known else None), unknown
+
+
+def _fitted(seen: Sequence[tuple[float, float]], at: float) -> float:
+    """The power law through points given as logarithms, with an exponent from 0 to 1 (1 if they are all one work)."""
+    x, y = (fmean(column) for column in zip(*seen, strict=True))
+    spread = sum((each - x) ** 2 for each, _ in seen)
+    slope = sum((a - x) * (b - y) for a, b in seen) / spread if spread else 1.0
+    return exp(y + min(max(slope, 0.0), 1.0) * (at - x))
 
 
 def work(job: Job, report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -129,8 +130,14 @@ def test_times_are_judged_by_runs_that_are_there(tmp_path: Path) -> None:
     record = store.read_record(made.jobs[0].folder)
     assert record is not None
     seconds, unknown = bench.estimate(made.jobs, made.jobs[:1])
-    expected = record["seconds"] * (1 + made.jobs[1].work / made.jobs[0].work)
+    expected = (record["seconds"] + 1e-3) * (1 + made.jobs[1].work / made.jobs[0].work)
     assert seconds == pytest.approx(expected) and unknown == []
+
+
+def test_time_is_a_power_of_the_work() -> None:
+    points = [(math.log(work), math.log(3 * work**0.5)) for work in (1.0, 4.0, 100.0)]
+    assert bench._fitted(points, math.log(25.0)) == pytest.approx(15)
+    assert bench._fitted([(0.0, 0.0), (1.0, 5.0)], 2.0) == pytest.approx(math.exp(2.5 + 1.5)), "at most in proportion"
 
 
 @pytest.mark.slow

@@ -175,10 +175,11 @@ def test_a_local_folder_gives_the_same(cli: Callable, hub: Hub, tmp_path: Path, 
 
 
 def test_configurations_of_both_kinds_are_the_same_plain_data() -> None:
+    before = "transformer_lens" in sys.modules
     fields = [read_plain((DATA / kind / "3" / CONFIG).read_bytes()) for kind in ("dict_cfg", "object_cfg")]
     assert fields[0] == fields[1] and fields[0]["dtype"] == "torch.float32"
     assert type(fields[0]["initializer_range"]) is float and fields[0]["initializer_range"] == 0.8 / 13**0.5
-    assert "transformer_lens" not in sys.modules
+    assert ("transformer_lens" in sys.modules) == before, "the object's class is not imported"
 
 
 def test_the_truth_is_where_the_subject_computes(hub: Hub) -> None:
