@@ -64,6 +64,15 @@ def slow(tmp_path: Path) -> str:
     return str(site)
 
 
+def test_an_option_that_every_command_has_is_told(cli: Callable, monkeypatch: pytest.MonkeyPatch, slow: str) -> None:
+    (plugin,) = Path(slow).glob("*.py")
+    plugin.write_text(plugin.read_text().replace("class Config: pass", "class Config:\n    samples: int = 3"))
+    monkeypatch.syspath_prepend(slow)
+    ended = cli("run", "slow", "--help")
+    said = "technique slow cannot have a command: option 'samples' of slow is one that every command of its kind has"
+    assert (ended.status, ended.err) == (1, f"error: {said}\n")
+
+
 # What it shows
 
 

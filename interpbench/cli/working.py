@@ -26,6 +26,7 @@ from interpbench.cli.base import (
     Unique,
     app,
 )
+from interpbench.errors import InterpbenchError
 
 
 @app.command()
@@ -160,7 +161,10 @@ def _group(kind: str) -> type[TyperGroup]:
 
             thing = getattr(load(), kind)(cmd_name)
             single = typer.Typer(add_completion=False)
-            options = with_options(functools.partial(COMMANDS[kind], cmd_name), thing.Config, cmd_name)
+            try:
+                options = with_options(functools.partial(COMMANDS[kind], cmd_name), thing.Config, cmd_name)
+            except ValueError as error:
+                raise InterpbenchError(f"{kind} {cmd_name} cannot have a command: {error}") from None
             single.command(cmd_name, help=(thing.__doc__ or "").strip())(options)
             return typer.main.get_command(single)
 

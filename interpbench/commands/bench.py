@@ -13,6 +13,7 @@ from interpbench.events import ProgressEvent, notifier
 from interpbench.report import formats
 from interpbench.report.runs import Failure, read_folders
 from interpbench.report.tables import compare
+from interpbench.stored import HUB, UNCERTIFIED
 from interpbench.tables import live_table, print_json, print_lines, print_table
 
 
@@ -52,6 +53,7 @@ def _announce(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[str]:
     ]
     lines += [f"no {model} model, left out: {', '.join(names)}" for model, names in plan.missing.items()]
     lines += [f"not certified, left out: {', '.join(names)} ({model})" for model, names in plan.uncertified.items()]
+    lines += [UNCERTIFIED] if any(job.model == HUB for job in plan.jobs) else []
     if not to_do:
         return lines
     remaining = set(to_do)
