@@ -1,11 +1,17 @@
 """Work in processes of its own."""
 
+import json
 import os
+import random
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import interpbench as ib
 from interpbench.errors import UsageError
 from interpbench.jobs import Event, one_line, run_jobs
 
@@ -47,3 +53,21 @@ def test_no_more_at_a_time_than_asked_and_an_early_end_ends_all() -> None:
 @pytest.mark.parametrize(("error", "text"), [(KeyError("x"), "KeyError: 'x'"), (UsageError("no"), "no")])
 def test_errors_are_one_line(error: Exception, text: str) -> None:
     assert one_line(error) == text
+
+
+@pytest.mark.slow
+def test_a_training_killed_fifty_times_ends_in_the_same_weights(tmp_path: Path) -> None:
+    """At moments of a fixed seed, resumed from its checkpoint each time; no folder is a subject before the end."""
+    command = [sys.executable, "-m", "interpbench", "train", "siit", "--case", "18", "--steps", "1200"]
+    command += ["--eval-every", "50", "--margin", "1", "--json", "--out"]
+    whole = json.loads(subprocess.run([*command, tmp_path / "whole"], capture_output=True, check=True).stdout)
+    moments, folder = random.Random(0), tmp_path / "killed"
+    for _ in range(50):
+        running = subprocess.Popen([*command, folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(2, 7))
+        running.kill()
+        running.wait()
+        assert not folder.exists() or ib.load_subject(None, folder).weights_hash == whole["weights_hash"]
+    if not folder.exists():
+        subprocess.run([*command, folder], capture_output=True, check=True)
+    assert ib.load_subject(None, folder).weights_hash == whole["weights_hash"]
