@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import exp, log
 from pathlib import Path
 from statistics import fmean
@@ -21,14 +21,14 @@ from interpbench.jobs import Event, Report, run_jobs
 from interpbench.options import make_config, parse_value
 from interpbench.process import tune_process
 from interpbench.protocols import preset
-from interpbench.report.runs import Failure
 from interpbench.runner import Data
 from interpbench.subjects import Subject, load_subject
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a technique with its configuration, a case's model, data; `folder` is where it belongs below `out`.
+    """One run: a technique with its configuration, a case's model (a kind or a folder), data; `folder` is where it
+    belongs below `out`.
 
     `work` is proportional to the arithmetic of one pass over the data, times the edges of the model.
     """
@@ -85,22 +85,23 @@ class Matrix:
 
 
 def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
-    """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has the models."""
+    """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has a model."""
     registry = plugins.load()
     methods = [registry.technique(name) for name in matrix.techniques]
     configs = _configs(methods, matrix.grid, matrix.data)
     subjects, missing = _subjects(cases, matrix.models)
     uncertified: dict[str, tuple[str, ...]] = {}
-    for subject in subjects if matrix.certified else ():
+    for model, subject in subjects if matrix.certified else ():
         if not (subject.card.get("certificate") or {}).get("certified"):
-            uncertified[subject.kind] = (*uncertified.get(subject.kind, ()), subject.case.name)
-    subjects = [each for each in subjects if each.case.name not in uncertified.get(each.kind, ())]
+            uncertified[model] = (*uncertified.get(model, ()), subject.case.name)
     jobs = {}
-    for subject, method in itertools.product(subjects, methods):
+    for (model, subject), method in itertools.product(subjects, methods):
+        if subject.case.name in uncertified.get(model, ()):
+            continue
         for config, shift in itertools.product(configs[method.name], range(matrix.resamples)):
             data = replace(matrix.data, seed=matrix.data.seed + shift)
             folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, data))
-            place = (subject.case.name, subject.kind, data, matrix.out, folder)
+            place = (subject.case.name, model, data, matrix.out, folder)
             jobs[folder] = Job(method.name, config, *place, _work(subject, data))
     return Plan(tuple(jobs.values()), missing, uncertified)
 
@@ -127,17 +128,20 @@ def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[st
     return configs
 
 
-def _subjects(cases: Iterable[Case], models: Iterable[str]) -> tuple[list[Subject], dict[str, tuple[str, ...]]]:
-    subjects: list[Subject] = []
+def _subjects(
+    cases: Iterable[Case], models: Iterable[str]
+) -> tuple[list[tuple[str, Subject]], dict[str, tuple[str, ...]]]:
+    """Subjects, each with the model by which it was asked for (a kind or a folder), and cases without, by model."""
+    subjects: list[tuple[str, Subject]] = []
     missing: dict[str, tuple[str, ...]] = {}
-    error: UsageError | None = None
+    errors: dict[str, UsageError] = {}
     for case, model in itertools.product(cases, models):
         try:
-            subjects.append(load_subject(case, model))
+            subjects.append((model, load_subject(case, model)))
         except UsageError as no_subject:
-            error, missing[model] = no_subject, (*missing.get(model, ()), case.name)
-    if error is not None and not subjects:
-        raise error
+            errors[model], missing[model] = no_subject, (*missing.get(model, ()), case.name)
+    for model in errors.keys() - {model for model, _ in subjects}:
+        raise errors[model]
     return subjects, missing
 
 
@@ -174,12 +178,9 @@ def _fitted(seen: Sequence[tuple[float, float]], at: float) -> float:
 def work(job: Job, report: Report) -> dict[str, Any]:
     """Do one job in a process of its own; returns its metrics."""
     tune_process()
-    registry = plugins.load()
     report({})
-    data = {name: getattr(job.data, name) for name in ("samples", "seed", "ablation", "unique", "protocol")}
-    result = runner.run(
-        job.technique, registry.case(job.case), job.model, **data, out=job.out, force=True, config=job.config
-    )
+    data = asdict(job.data)
+    result = runner.run(job.technique, job.case, job.model, **data, out=job.out, force=True, config=job.config)
     return {"metrics": result.metrics, "seconds": result.record["seconds"]}
 
 
@@ -187,8 +188,3 @@ def run_plan(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Event]]
     """Do the jobs; yields what becomes of each as it comes. A failure is an event like any other."""
     for event in run_jobs(work, jobs, processes):
         yield jobs[event.item], event
-
-
-def failure(job: Job, error: str) -> Failure:
-    """A failed job as reports tell it."""
-    return Failure(job.name, error)

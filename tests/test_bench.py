@@ -66,6 +66,8 @@ def test_cases_without_the_model_are_left_out_and_told(tmp_path: Path, cli: Call
     assert ended.status == 0 and "no tracr model, left out: ioi" in ended.out
     with pytest.raises(UsageError, match="case ioi"):
         bench.make_plan(bench.Matrix(["eap"], ["tracr"]), [plugins.load_case("ioi")])
+    with pytest.raises(UsageError, match="did you mean 'tracr'"):
+        plan(tmp_path, models=("siit", "tracrr"))
 
 
 def test_subjects_without_a_certificate_are_left_out_on_request(tmp_path: Path, cli: Callable) -> None:
@@ -95,6 +97,14 @@ def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> N
     told = json.loads(cli(*words, "--json").out)
     assert told["common"] == ["3", "4"] and set(told["methods"]) == {"acdc", "eap"} and "seconds" not in told
     assert told["numbers"]["3"]["eap"]["n"] == 2 and told["pairs"][0]["n"] == 2
+
+
+def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: Path) -> None:
+    words = ("bench", "--case", "3", "--techniques", "eap", "--models", subject_folder, "--samples", "20")
+    ended = cli(*words, "--out", tmp_path, "--json")
+    assert ended.status == 0 and json.loads(ended.out)["common"] == ["3"]
+    assert len(list((tmp_path / "3" / "custom" / "eap").glob("*/run.json"))) == 1
+    assert "1 are there already" in cli(*words, "--out", tmp_path).err
 
 
 def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def _run(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[Failure]:
             line = lines[_line(job)]
             ended += event.ended
             if event.error is not None:
-                failures[job] = bench.failure(job, event.error)
+                failures[job] = Failure(job.name, event.error)
                 line[2] += 1
             elif event.ended:
                 line[1] += 1
