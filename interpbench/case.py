@@ -54,12 +54,15 @@ class Reference(Protocol):
         ...
 
     @property
-    def reading_sizes(self) -> Mapping[str, int]:
-        """For variables of which `readings` tells the value: how many values there are, "none" among them."""
+    def reading_sizes(self) -> Mapping[str, Sequence[int]]:
+        """For variables of which `readings` tells the values: how many each can have, "none" among them; 1: a number.
+
+        A variable may hold several values at once, as an MLP may compute several.
+        """
         ...
 
-    def readings(self, tokens: Tensor) -> Mapping[str, Tensor]:
-        """Values of some variables as numbers from 0, `[row, position]`; the last number is "none"."""
+    def readings(self, tokens: Tensor) -> Mapping[str, Sequence[Tensor]]:
+        """Values of some variables, each `[row, position]`: int64 from 0, of which the last is "none", or floats."""
         ...
 
     @property

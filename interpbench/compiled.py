@@ -62,6 +62,7 @@ def _write(path: Path, reference: RaspReference) -> None:
         "components": reference.components,
         "classes": None if reference.classes is None else [value_to_json(value) for value in reference.classes],
         "partial": reference.partial,
+        "directions": reference.directions,
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,7 @@ def _read(path: Path) -> dict[str, Any] | None:
             "components": tuple(facts["components"]),
             "classes": None if classes is None else tuple(value_from_json(value) for value in classes),
             "partial": facts["partial"],
+            "directions": tuple(facts["directions"]),
         }
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError):
         return None

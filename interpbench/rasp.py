@@ -32,7 +32,7 @@ class RaspReference:
 
     `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
     `alignment` says where a component sits in the subject if not in the same place; `subject` is the shape of the
-    subject.
+    subject; `directions` names the expression that each dimension of the residual stream belongs to.
     """
 
     program: SOp
@@ -43,6 +43,7 @@ class RaspReference:
     subject: Config
     partial: bool = False
     alignment: Mapping[str, str] = field(default_factory=dict)
+    directions: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, tuple[str, ...]]:
@@ -83,14 +84,37 @@ class RaspReference:
         node, bracket, kind = reader.partition("<")
         return f"{self.alignment.get(writer, writer)}->{self.alignment.get(node, node)}{bracket}{kind}"
 
-    @property
-    def reading_sizes(self) -> dict[str, int]:
-        """None: a compiled variable's values are not named."""
-        return {}
+    @cached_property
+    def _written(self) -> dict[str, list[list[int]]]:
+        """The dimensions of the residual stream that each component writes to, by the value that they hold."""
+        written = {}
+        for name in self.components:
+            layer, _, head = name[1:].partition(".h")
+            kind = "attn.W_O" if head else "mlp.W_out"
+            weight = self.model.weights[f"blocks.{layer}.{kind}"]
+            values: dict[str, list[int]] = {}
+            for dimension in (weight[int(head)] if head else weight).any(0).nonzero().flatten().tolist():
+                values.setdefault(self.directions[dimension], []).append(dimension)
+            written[name] = list(values.values())
+        return written
 
-    def readings(self, tokens: Tensor) -> dict[str, Tensor]:
-        """None; see `Reference.readings`."""
-        return {}
+    @property
+    def reading_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Of what each component computes; see `Reference.reading_sizes`."""
+        return {
+            name: tuple(len(value) + (len(value) > 1) for value in values) for name, values in self._written.items()
+        }
+
+    @torch.no_grad()
+    def readings(self, tokens: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        """What each component computes, read off the compiled model; see `Reference.readings`."""
+        outputs = dict(zip(self.model.graph.writers, self.model.run(tokens)[1], strict=True))
+
+        def read(out: Tensor) -> Tensor:
+            most, which = out.max(0)
+            return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
+
+        return {name: tuple(read(outputs[name][value]) for value in values) for name, values in self._written.items()}
 
     @cached_property
     def digest(self) -> str:
@@ -138,7 +162,8 @@ def compile_program(
         output=bases.VectorSpaceWithBasis(extracted.sink[nodes.OUTPUT_BASIS]),
     )
     layers = _layers(craft.blocks)
-    model = _assemble(craft, layers, spaces, causal)
+    residual = bases.join_vector_spaces(craft.residual_space, spaces.tokens, spaces.indices, spaces.output)
+    model = _assemble(craft, layers, spaces, residual, causal)
     where = _locate(extracted.graph, layers)
     edges = frozenset(_true_edges(extracted.graph, extracted.sink, where))
     used = {end.split("<")[0] for edge in edges for end in edge.split("->")}
@@ -151,6 +176,7 @@ def compile_program(
         subject=subject_config(model.config, subject),
         partial=case.partial,
         alignment=alignment,
+        directions=tuple(str(direction.name) for direction in residual.basis),
     )
 
 
@@ -211,12 +237,11 @@ def _layers(blocks: Iterable[Any]) -> list[tuple[int, Any]]:
     return placed
 
 
-def _assemble(craft: Any, layers: list[tuple[int, Any]], spaces: _Spaces, causal: bool) -> Transformer:
+def _assemble(craft: Any, layers: list[tuple[int, Any]], spaces: _Spaces, residual: Any, causal: bool) -> Transformer:
     """Weights of the compiled model, in TransformerLens's names and shapes."""
     from tracr.craft import bases, transformers
     from tracr.craft.vectorspace_fns import project
 
-    residual = bases.join_vector_spaces(craft.residual_space, spaces.tokens, spaces.indices, spaces.output)
     heads = [
         (layer, h, x)
         for layer, block in layers

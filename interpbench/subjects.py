@@ -186,7 +186,7 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     card |= {"classes": classes, "weights_hash": subject.weights_hash}
     for key in sorted(set(CARD_KEYS) - card.keys()):
         raise ValueError(f"the card of a subject needs {key!r}")
-    weights = {name: weight.detach().cpu().float().contiguous() for name, weight in subject.model.weights.items()}
+    weights = _smallest(subject.model.weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         new, old = Path(temporary) / "new", Path(temporary) / "old"
@@ -200,6 +200,15 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
             folder.unlink()
         new.rename(folder)
     return folder
+
+
+def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights as float16 where that loses nothing, else as float32."""
+    import torch
+
+    whole = {name: weight.detach().cpu().float().contiguous() for name, weight in weights.items()}
+    half = {name: weight.half() for name, weight in whole.items()}
+    return half if all(torch.equal(half[name].float(), whole[name]) for name in whole) else whole
 
 
 def _read(folder: Path, case: Case | None, kind: str) -> Subject:
@@ -252,6 +261,7 @@ def _misfits(subject: Subject) -> list[str]:
 
 def _read_weights(path: Path) -> Transformer:
     """The model of a safetensors file. Names and shapes are checked before anything large is read."""
+    import torch
     from safetensors import SafetensorError, safe_open
 
     from interpbench.transformer import Config
@@ -262,7 +272,11 @@ def _read_weights(path: Path) -> Transformer:
         with safe_open(path, framework="pt") as file:
             config = Config.from_json(parse_json((file.metadata() or {})["config"]))
             config.check_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})
-            return sound_model(config, {name: file.get_tensor(name) for name in file.keys()})
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+            whole = {
+                name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in stored.items()
+            }
+            return sound_model(config, whole)
     except KeyError:
         raise InterpbenchError(f"{path}: no model configuration in the metadata") from None
     except (OSError, SafetensorError, TypeError, ValueError) as error:

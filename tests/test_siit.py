@@ -1,5 +1,6 @@
 """The trainer: rows, masks, determinism, checkpoints, and (slow) a certified subject from nothing."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch.nn import functional as F
 
 import interpbench
@@ -14,7 +16,16 @@ from interpbench.certificate import certify
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.trainers import training
 from interpbench.trainers.hints import Hints
-from interpbench.trainers.rows import SAMPLING, UNDEFINED, draw_edges, draw_round, draw_silent, make_pool, targets_of
+from interpbench.trainers.rows import (
+    SAMPLING,
+    UNDEFINED,
+    Rows,
+    draw_edges,
+    draw_round,
+    draw_silent,
+    make_pool,
+    targets_of,
+)
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
 from interpbench.trainers.state import FlatAdam, Progress
 from interpbench.trainers.training import plan, rate, silent_share, start, train
@@ -103,6 +114,15 @@ def test_the_rate_falls_in_cycles_once_all_rows_are_in() -> None:
     told = [rate(config, Progress(step=1000 + gone, lr=1.0, is_open=True, opened=1000)) for gone in range(301)]
     assert told[0] == told[100] == told[300] == 1.0
     assert told[99] < 0.03 and told[299] < 0.03 and told[50] == pytest.approx(0.51)
+
+
+@pytest.mark.parametrize("rewarm", [False, True])
+def test_the_rate_can_rise_again_when_all_rows_are_let_in(tmp_path: Path, rewarm: bool) -> None:
+    config = Config(steps=4, eval_every=2, eval_rows=40, rows=16, opens_at=0.0, rewarm=rewarm)
+    train(interpbench.load_case("3"), config, tmp_path)
+    with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:
+        state = json.loads(file.metadata()["interpbench"])["progress"]
+    assert state["is_open"] and state["opened"] == 2 and state["began"] == (2 if rewarm else 0)
 
 
 def test_training_is_deterministic_and_seeds_differ() -> None:
@@ -259,6 +279,8 @@ def test_other_ways_to_train() -> None:
     assert train(case, replace(SHORT, steps=10_000, seconds=0.01)).facts["steps"] == 2
     big, own = train(case, replace(SHORT, same_size=True, d_mlp=7)).model.config, case.reference().model.config
     assert (big.d_model, big.d_head, big.d_mlp) == (own.d_model, own.d_head, 7)
+    half = train(case, replace(SHORT, circuit_first=False, half=True)).model
+    assert all(torch.equal(half.weights[name], weight.half().float()) for name, weight in one.weights.items())
     with pytest.raises(UsageError, match="no compiled reference"):
         train(interpbench.load_case("ioi"), replace(SHORT, same_size=True))
 
@@ -277,11 +299,28 @@ def test_readings_of_ioi() -> None:
     sentence = "When Mary and John got a ring at the park , John gave it to".split()
     tokens = torch.from_numpy(case.encode([sentence]))
     told, sizes = case.reference().readings(tokens), case.reference().reading_sizes
-    none = {name: size - 1 for name, size in sizes.items()}
+    none = {name: size - 1 for name, (size,) in sizes.items()}
     place = [none["duplicate"]] * 16
     token = [none["s_inhibition"]] * 16
     place[12], token[12] = 4, case.tokens.index("John")
-    assert told["duplicate"][0].tolist() == place and told["s_inhibition"][0].tolist() == token
+    assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
+
+
+def test_readings_of_a_compiled_program() -> None:
+    case = interpbench.load_case("3")
+    told, sizes = (getattr(case.reference(), name) for name in ("readings", "reading_sizes"))
+    (is_x,), (share,) = told(torch.from_numpy(case.encode([["x", "a", "x", "x"]]))).values()
+    assert list(sizes.values()) == [(1,), (1,)]
+    assert is_x[0, 1:].tolist() == [1, 0, 1, 1]
+    assert share[0, 1:].tolist() == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4], abs=1e-4)
+    case = interpbench.load_case("9")  # sorting: keys, places (none but at BOS), values
+    told, sizes = case.reference().readings(torch.from_numpy(case.encode([[3, 1, 2]]))), case.reference().reading_sizes
+    assert [len(values) for values in told.values()] == [len(size) for size in sizes.values()]
+    for values, size in zip(told.values(), sizes.values(), strict=True):
+        for value, count in zip(values, size, strict=True):
+            assert value.is_floating_point() if count == 1 else value.min() >= 0 and value.max() < count
+    *_, (last,) = told.values()
+    assert [case.reference().classes[i] for i in last[0, 1:4].tolist()] == [1, 2, 3]
 
 
 def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject(tmp_path: Path) -> None:
@@ -289,14 +328,17 @@ def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject(tmp_path: 
     reference = case.reference()
     hints = Hints(reference, reference.subject.graph, 5)
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
-    values, sizes = reference.readings(tokens), reference.reading_sizes
+    values = {name: value for name, (value,) in reference.readings(tokens).items()}
+    sizes = {name: size for name, (size,) in reference.reading_sizes.items()}
     outputs = [torch.zeros(5, 16, 6) for _ in reference.subject.graph.writers]
-    free, taken = torch.full((6,), -1), torch.zeros(6, dtype=torch.long)
+    readings = tuple(value[None] for value in values.values())
+    free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), tokens[None], readings)
+    taken = replace(free, variable=torch.zeros(1, 6, dtype=torch.long))
     blank = torch.zeros(sum(size * 5 for size in sizes.values()))
-    assert hints.loss(blank, outputs, tokens, free).item() == pytest.approx(
+    assert hints.loss(blank, outputs, free).item() == pytest.approx(
         2 * sum(math.log(size) for size in sizes.values()), rel=1e-5
     )
-    assert hints.loss(blank, outputs, tokens, taken) == 0, "tokens interchanged: the values are not the input's"
+    assert hints.loss(blank, outputs, taken) == 0, "tokens interchanged: the values are not the input's"
     told = F.one_hot(values["duplicate"], sizes["duplicate"]).float()
     wide = Hints(reference, reference.subject.graph, sizes["duplicate"])
     node = reference.subject.graph.writers.index("a1.h1")
@@ -304,8 +346,27 @@ def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject(tmp_path: 
     outputs[reference.subject.graph.writers.index("a2.h1")] = torch.zeros(sizes["duplicate"], 16, 6)
     weights = torch.zeros(sum(size * sizes["duplicate"] for size in sizes.values()))
     weights[: sizes["duplicate"] ** 2] = torch.eye(sizes["duplicate"]).flatten()
-    assert wide.loss(weights, outputs, tokens, free).item() == pytest.approx(2 * math.log(sizes["s_inhibition"]))
+    assert wide.loss(weights, outputs, free).item() == pytest.approx(2 * math.log(sizes["s_inhibition"]))
 
+
+def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> None:
+    reference = interpbench.load_case("3").reference()
+    hints = Hints(reference, reference.subject.graph, 2)
+    tokens = torch.from_numpy(interpbench.load_case("3").inputs(50, np.random.default_rng(0)))
+    readings = tuple(value[None] for values in reference.readings(tokens).values() for value in values)
+    rows = Rows(tokens[:1], tokens[None], torch.full((1, 50), -1), tokens[None], readings)
+    outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject.graph.writers]
+    for (node,), value in zip(reference.variables.values(), readings, strict=True):
+        outputs[reference.subject.graph.writers.index(node)][0] = value[0].T - value[0, :, 1:].mean()
+    seen = torch.tensor([1.0, 0.0] * 2)
+    means = [value[0, :, 1:].mean() ** 2 / value[0, :, 1:].var() for value in readings]
+    assert hints.loss(seen, outputs, rows).item() == pytest.approx(sum(means).item(), rel=1e-3)
+    assert hints.loss(0 * seen, outputs, rows).item() == pytest.approx(2 + sum(means).item(), rel=1e-2)
+
+
+def test_training_with_hints_can_be_resumed(tmp_path: Path) -> None:
+    case = interpbench.load_case("ioi")
+    reference = case.reference()
     config = replace(SHORT, steps=4, hint=0.5, matched=(1,))
     whole = train(case, config)
     assert whole.model.weights.keys() == reference.subject.weight_shapes().keys()

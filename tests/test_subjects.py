@@ -48,6 +48,18 @@ def test_weights_have_transformer_lens_names(subject_folder: Path) -> None:
     assert tuple(weights["blocks.0.attn.W_Q"].shape) == (config.n_heads, config.d_model, config.d_head)
 
 
+def test_weights_that_half_precision_holds_take_half_the_room(tmp_path: Path) -> None:
+    subject = ib.load_subject("3", "tracr")
+    model = subject.model.to(dtype=torch.float16).to(dtype=torch.float32)
+    half = replace(subject, model=model)
+    path = ib.save_subject(half, tmp_path / "half") / stored.WEIGHTS
+    assert {weight.dtype for weight in load_file(path).values()} == {torch.float16}
+    assert ib.load_subject("3", tmp_path / "half").weights_hash == half.weights_hash
+    one = model.weights | {"unembed.b_U": model.weights["unembed.b_U"] + 1e-6}
+    path = ib.save_subject(replace(subject, model=replace(model, weights=one)), tmp_path / "whole") / stored.WEIGHTS
+    assert {weight.dtype for weight in load_file(path).values()} == {torch.float32}
+
+
 def test_the_hash_sees_names_shapes_and_values() -> None:
     subject = ib.load_subject("3", "tracr")
     weights = dict(subject.model.weights)

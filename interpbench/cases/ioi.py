@@ -154,16 +154,17 @@ class IoiReference:
         return self._values(tokens, other, variable)[-1]
 
     @property
-    def reading_sizes(self) -> dict[str, int]:
+    def reading_sizes(self) -> dict[str, tuple[int, ...]]:
         """The place of an earlier same token, and the token to suppress; none is one value more."""
-        return {"duplicate": LENGTH + 2, "s_inhibition": len(self.classes) + 1}
+        return {"duplicate": (LENGTH + 2,), "s_inhibition": (len(self.classes) + 1,)}
 
-    def readings(self, tokens: Any) -> dict[str, Any]:
+    def readings(self, tokens: Any) -> dict[str, tuple[Any, ...]]:
         """See `Reference.readings`."""
         import torch
 
         every = dict(zip(self.variables, self._values(tokens, [None] * len(self.variables), None), strict=True))
-        return {name: torch.where(every[name] < 0, size - 1, every[name]) for name, size in self.reading_sizes.items()}
+        sizes = self.reading_sizes.items()
+        return {name: (torch.where(every[name] < 0, size - 1, every[name]),) for name, (size,) in sizes}
 
     def _values(self, tokens: Any, other: Sequence[Any], variable: Any) -> list[Any]:
         """Values of the variables in order, each replaced by `other`'s on the rows that name it."""

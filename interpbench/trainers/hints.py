@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from interpbench.case import Reference
 from interpbench.graph import Graph
+from interpbench.trainers.rows import Rows
 
 SCALE = 0.3
 """Deviation of a readout's weights at first."""
+
+LEAST = 1e-6
+"""Variance of a number below which it counts as a constant, of which there is nothing to tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,40 +35,40 @@ class Hints:
     graph: Graph
     d_model: int
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """Classes and features of every readout, by variable."""
-        return {name: (size, self.d_model) for name, size in self.reference.reading_sizes.items()}
+    @cached_property
+    def readouts(self) -> list[tuple[str, int]]:
+        """The variable and the number of outputs of every readout."""
+        return [(name, size) for name, sizes in self.reference.reading_sizes.items() for size in sizes]
 
     def start(self, seed: int) -> Float[Tensor, " weight"]:
         """Random weights."""
-        count = sum(classes * features for classes, features in self.shapes.values())
+        count = self.d_model * sum(size for _, size in self.readouts)
         return SCALE * torch.randn(count, generator=torch.Generator().manual_seed(seed))
 
-    def loss(
-        self,
-        weights: Float[Tensor, " weight"],
-        outputs: Sequence[Tensor],
-        tokens: Int[Tensor, "row position"],
-        variable: Int[Tensor, " row"],
-    ) -> Float[Tensor, ""]:
-        """Sum over variables of the cross-entropy of their values, the last class (none) and the others half each.
+    def loss(self, weights: Float[Tensor, " weight"], outputs: Sequence[Tensor], rows: Rows) -> Float[Tensor, ""]:
+        """Sum over values of the cross-entropy, the last class (none) and the others half each, or of the squared
+        error in units of the variance.
 
         `outputs` are the writers' `[feature, position, row]`. Rows count on which neither the variable itself nor one
         before it is interchanged.
         """
-        total = torch.zeros((), device=tokens.device)
+        total = torch.zeros((), device=weights.device)
         order = list(self.reference.variables)
-        parts = weights.split([classes * features for classes, features in self.shapes.values()])
-        readings = self.reference.readings(tokens)
-        for (name, shape), part in zip(self.shapes.items(), parts, strict=True):
-            rows = (variable < 0) | (variable > order.index(name))
+        parts = weights.split([self.d_model * size for _, size in self.readouts])
+        variable = rows.variable.flatten()
+        for (name, size), part, reading in zip(self.readouts, parts, rows.readings, strict=True):
+            plain = (variable < 0) | (variable > order.index(name))
+            value = reading.flatten(0, 1)[plain][:, 1:].flatten()
             for node in self.reference.variables[name]:
-                out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[rows][:, 1:]
-                told = (out @ part.view(shape).T).flatten(0, 1)
-                value = readings[name][rows][:, 1:].flatten()
+                out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[plain][:, 1:]
+                told = (out @ part.view(size, -1).T).flatten(0, 1)
+                if size == 1:
+                    spread = value.var()
+                    missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)
+                    total = total + missed * (spread > LEAST)
+                    continue
                 each = F.cross_entropy(told, value, reduction="none")
-                none = value == shape[0] - 1
+                none = value == size - 1
                 for which in (none, ~none):
                     total = total + (each * which).sum() / which.sum().clamp(min=1)
         return total

@@ -6,7 +6,7 @@ reference answers is asked in bulk, a round at a time: all rows that are drawn f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,21 +46,26 @@ class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
     `variable`: index into the reference's variables, -1 for none. `answer`: class ids (`UNDEFINED` where the
-    reference is) or numbers, at every position.
+    reference is) or numbers, at every position. `readings`: values of the reference's variables, where asked for.
     """
 
     source: Int[Tensor, "block position"]
     tokens: Int[Tensor, "block row position"]
     variable: Int[Tensor, "block row"]
     answer: Tensor
+    readings: tuple[Tensor, ...] = ()
 
     def take(self, blocks: Tensor | slice) -> Rows:
         """Some of the blocks."""
-        return Rows(self.source[blocks], self.tokens[blocks], self.variable[blocks], self.answer[blocks])
+        return self._each(lambda tensor: tensor[blocks])
 
     def to(self, device: torch.device | str) -> Rows:
         """The same rows elsewhere."""
-        return Rows(*(each.to(device) for each in (self.source, self.tokens, self.variable, self.answer)))
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
+        readings = tuple(map(change, self.readings))
+        return Rows(change(self.source), change(self.tokens), change(self.variable), change(self.answer), readings)
 
 
 def draw_round(
@@ -85,7 +90,13 @@ def draw_round(
         strict=True,
     )
     answer = torch.cat([answer_of(reference, reference.outputs(*some)) for some in rows])
-    return Rows(source, tokens, variable, answer.unflatten(0, (blocks, config.group)))
+    told: list[tuple[Tensor, ...]] = []
+    if config.hint:
+        for some in tokens.flatten(0, 1).split(2048):
+            told.append(tuple(value for values in reference.readings(some).values() for value in values))
+    shape = (blocks, config.group)
+    readings = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
+    return Rows(source, tokens, variable, answer.unflatten(0, shape), readings)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:

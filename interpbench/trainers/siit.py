@@ -52,7 +52,7 @@ class Config:
     matched: tuple[int, ...] = _option(
         (), "Layers whose heads start with keys equal to queries, attending to what is alike (arXiv 2305.09828)."
     )
-    hint: float = _option(0.0, "Weight of reading variables' values off their nodes, for cases that name values.")
+    hint: float = _option(0.0, "Weight of reading variables' values off their nodes.")
     steps: int = _option(20_000, "Optimiser steps at most.")
     seconds: float = _option(0.0, "Stop at the first measurement after so long (0: no limit).")
     single_loss: bool = _option(True, "One optimiser step for all kinds of rows, or one for each.")
@@ -62,6 +62,7 @@ class Config:
     reuse: int = _option(8, "How often a row is drawn between two measurements, about.")
     lr: float = _option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
     warmup: int = _option(100, "Steps of linear warm-up.")
+    rewarm: bool = _option(False, "Warm up again when the other rows are let in, whose gradients are larger.")
     patience: int = _option(
         5, "Measurements of the bare circuit without progress before other rows are let in, or training starts again."
     )
@@ -75,6 +76,7 @@ class Config:
     d_model: int = _option(0, "Width of the residual stream (0: the case's own).")
     d_head: int = _option(0, "Width of a head (0: the case's own).")
     d_mlp: int = _option(0, "Width of an MLP (0: the case's own).")
+    half: bool = _option(False, "Round the weights to half precision in the end: files half as large.")
     device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
 
     def __post_init__(self) -> None:

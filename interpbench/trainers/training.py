@@ -124,7 +124,7 @@ def train(
     config, asked = config.fitted(shape), config
     circuit = reference.circuit(shape.graph)
     masks, targets = masks_of(reference, circuit), targets_of(reference, circuit)
-    hints = Hints(reference, shape.graph, shape.d_model) if config.hint and reference.reading_sizes else None
+    hints = Hints(reference, shape.graph, shape.d_model) if config.hint else None
 
     def fresh(starts: int) -> FlatAdam:
         seed = config.seed + 7919 * starts
@@ -168,7 +168,8 @@ def train(
         adam.go_back()
     facts = {"rows": config.rows, "lr": state.lr, "starts": state.starts + 1, "steps": state.step}
     facts |= {"seconds": round(state.seconds, 1)}
-    return Trained(adam.averaged().to("cpu"), circuit, facts)
+    model = adam.averaged().to("cpu")
+    return Trained(model.to(dtype=torch.float16).to(dtype=torch.float32) if config.half else model, circuit, facts)
 
 
 def rate(config: Config, state: Progress) -> float:
@@ -236,9 +237,7 @@ def train_step(
             model, *leaves = adam.leaves()
         loss, outputs = _loss(case, config, targets, model, kind, part, here, generator)
         if hints is not None:
-            loss = loss + config.hint * hints.loss(
-                leaves[1], outputs, part.tokens.flatten(0, 1), part.variable.flatten()
-            )
+            loss = loss + config.hint * hints.loss(leaves[1], outputs, part)
         losses.append(loss * (count / blocks))
         if not config.single_loss:
             _update(config, adam, state, losses[-1], leaves)
@@ -302,6 +301,7 @@ def _measure(
     stuck = state.waited >= config.patience
     if not state.is_open and (bare >= config.opens_at or (stuck and bare >= ENOUGH)):
         state.is_open, state.opened = True, state.step
+        state.began = state.step if config.rewarm else state.began
     state.restart = not state.is_open and stuck
     state.variable_weights = [0.1 + (1 - share) for share in numbers["iia"].values()]
     state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
