@@ -18,9 +18,9 @@ from interpbench import plugins, runner, store
 from interpbench.case import Case
 from interpbench.errors import UsageError
 from interpbench.jobs import Event, Report, run_jobs
-from interpbench.options import make_config, parse_value
+from interpbench.options import parse_value
 from interpbench.process import tune_process
-from interpbench.protocols import preset
+from interpbench.protocols import configure
 from interpbench.runner import Data
 from interpbench.subjects import Subject, load_subject
 
@@ -121,8 +121,7 @@ def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[st
     for method in methods:
         names, values = choices[method.name].keys(), choices[method.name].values()
         made = [
-            preset(method, make_config(method.Config, dict(zip(names, each, strict=True)), method.name), data.protocol)
-            for each in itertools.product(*values)
+            configure(method, dict(zip(names, each, strict=True)), data.protocol) for each in itertools.product(*values)
         ]
         configs[method.name] = list(dict.fromkeys(made))
     return configs

@@ -9,9 +9,11 @@ the ranking; it is here for comparison with published numbers. `mib` is that of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from interpbench.options import make_config
 
 if TYPE_CHECKING:
     from interpbench.graph import Circuit
@@ -44,12 +46,13 @@ PAPER_GRID = (
 """Thresholds of ACDC and EAP, and weights of SP's regulariser, in the published results."""
 
 
-def preset(technique: Any, config: Any, protocol: Protocol) -> Any:
-    """The configuration with the technique's settings for a protocol, where its fields are at their defaults."""
+def configure(technique: Any, options: Mapping[str, Any], protocol: Protocol) -> Any:
+    """The technique's configuration with these options; what they leave open is as the protocol has it, if it does.
+
+    Raises UsageError for options that do not fit.
+    """
     wanted: Mapping[str, Any] = getattr(technique, "presets", {}).get(protocol, {})
-    default = type(config)()
-    untouched = {field.name for field in fields(config) if getattr(config, field.name) == getattr(default, field.name)}
-    return replace(config, **{name: value for name, value in wanted.items() if name in untouched})
+    return make_config(technique.Config, {**wanted, **options}, technique.name)
 
 
 def measure(protocol: Protocol, problem: Problem, found: Discovery, truth: Circuit) -> dict[str, Any]:

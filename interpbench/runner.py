@@ -19,9 +19,8 @@ from interpbench.errors import UsageError, unknown
 from interpbench.evaluate import judge
 from interpbench.graph import Circuit, EdgeScores
 from interpbench.interventions import scored_positions
-from interpbench.options import make_config
 from interpbench.problem import Ablation, Discovery, Problem, Technique, make_problem
-from interpbench.protocols import PROTOCOLS, Protocol, measure, preset
+from interpbench.protocols import PROTOCOLS, Protocol, configure, measure
 from interpbench.subjects import Subject, load_subject
 
 
@@ -77,15 +76,15 @@ def run(
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
     The technique is a plugin's, by its name, or one that you hand over. `samples` pairs of clean and corrupted inputs
-    are drawn from `seed`, no clean one twice if `unique`; `options` are the fields of the technique's `Config`, or
-    `config` an instance of it; `protocol` adds metrics and may change what is left at its default
-    (`interpbench.protocols`). With `out`, the run is stored below that folder, and a complete one that is there already
-    (of the same technique's name and version) is read instead, unless `force` does it again. Raises UsageError for what
+    are drawn from `seed`, no clean one twice if `unique`; `options` are fields of the technique's `Config`, or `config`
+    is an instance of it; `protocol` adds metrics and may decide what `options` leave open (`interpbench.protocols`).
+    With `out`, the run is stored below that folder, and a complete one that is there already (of the same technique's
+    name and version) is read instead, unless `force` does it again. Raises UsageError for what
     does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
     """
     data = Data(samples, seed, ablation, unique, protocol)
     method = plugins.load().technique(technique) if isinstance(technique, str) else plugins.checked(technique)
-    config = preset(method, make_config(method.Config, options, method.name) if config is None else config, protocol)
+    config = configure(method, options, protocol) if config is None else config
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     asked = asked_of(method, config, subject, data)
     folder = None if out is None else store.run_folder(out, asked)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import interpbench as ib
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.problem import Discovery
-from interpbench.protocols import PAPER_GRID, paper_metrics, pessimistic_area, preset
+from interpbench.protocols import PAPER_GRID, configure, paper_metrics, pessimistic_area
 
 SHARE = st.floats(0, 1)
 
@@ -73,10 +73,19 @@ def test_a_preset_yields_to_what_was_set() -> None:
         a: int = 1
         b: int = 2
 
-    technique = SimpleNamespace(presets={"paper": {"a": 10, "b": 20}})
-    assert preset(technique, Config(b=3), "paper") == Config(10, 3)
-    assert preset(technique, Config(b=3), "default") == Config(1, 3)
-    assert preset(SimpleNamespace(), Config(), "paper") == Config()
+    technique = SimpleNamespace(name="mine", Config=Config, configures={"paper": {"a": 10, "b": 20}})
+    assert configure(technique, {"b": 3}, "paper") == Config(10, 3)
+    assert configure(technique, {"b": 2}, "paper") == Config(10, 2), "set, though to its default"
+    assert configure(technique, {"b": 3}, "default") == Config(1, 3)
+    assert configure(SimpleNamespace(name="mine", Config=Config), {}, "paper") == Config()
+
+
+def test_an_option_that_is_typed_holds_under_any_protocol(cli: Callable, tmp_path: Path) -> None:
+    words = ("run", "eap", "--case", "3", "--samples", "20", "--protocol", "paper", "--ig", "masks", "--json")
+    (typed,), (open_,) = (
+        json.loads(cli(*words, *more, "--out", tmp_path).stdout) for more in (("--ig-steps", "5"), ())
+    )
+    assert typed["config"]["ig_steps"] == 5 and open_["config"]["ig_steps"] == 10
 
 
 @pytest.mark.parametrize("technique", ["acdc", "eap", "sp"])

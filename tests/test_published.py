@@ -4,7 +4,6 @@ Its graph merges embed and pos into one input, so an edge from it has the sum of
 """
 
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from interpbench.problem import Problem, make_problem
-from interpbench.protocols import preset
+from interpbench.protocols import configure
 from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer
 from interpbench_acdc import Acdc
-from interpbench_eap import Config, Eap
+from interpbench_eap import Eap
 from interpbench_eap.algorithm import attribute, published_factor
 from interpbench_sp import Sp
 
@@ -59,7 +58,7 @@ def test_eap_scores_are_the_published_ones(case: str, kind: str, variant: str) -
     are 1.2e-4 from the same in double precision as published, and 2.0e-4 as ours.
     """
     here = problem(case, kind)
-    asked = replace(preset(Eap(), Config(), "paper"), ig="masks" if variant == "eap_ig5" else "none", ig_steps=5)
+    asked = configure(Eap(), {"ig": "masks" if variant == "eap_ig5" else "none", "ig_steps": 5}, "paper")
     ours = merged(here, (attribute(here, asked, "label") * published_factor(here, asked)).numpy())
     theirs = PUBLISHED[f"{variant}_{case}_{kind}"]["scores"]
     assert theirs.keys() <= ours.keys()

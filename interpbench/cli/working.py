@@ -46,6 +46,7 @@ def verify(
 def _run(
     technique: str,
     config: Any,
+    context: typer.Context,
     case: Cases = "",
     suite: Suite = "",
     model: Model = "siit",
@@ -62,8 +63,14 @@ def _run(
     from interpbench.commands import discover
 
     data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique, "protocol": protocol}
-    settings = data | {"out": out, "force": force, "config": config}
+    given = {name: value for name, value in vars(config).items() if _was_typed(context, name)}
+    settings = data | {"out": out, "force": force} | given
     raise typer.Exit(discover.run(technique, case, suite, model, settings, resamples, as_json))
+
+
+def _was_typed(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
 
 
 @app.command()
