@@ -73,7 +73,7 @@ def test_a_preset_yields_to_what_was_set() -> None:
         a: int = 1
         b: int = 2
 
-    technique = SimpleNamespace(name="mine", Config=Config, configures={"paper": {"a": 10, "b": 20}})
+    technique = SimpleNamespace(name="mine", Config=Config, presets={"paper": {"a": 10, "b": 20}})
     assert configure(technique, {"b": 3}, "paper") == Config(10, 3)
     assert configure(technique, {"b": 2}, "paper") == Config(10, 2), "set, though to its default"
     assert configure(technique, {"b": 3}, "default") == Config(1, 3)
@@ -82,10 +82,8 @@ def test_a_preset_yields_to_what_was_set() -> None:
 
 def test_an_option_that_is_typed_holds_under_any_protocol(cli: Callable, tmp_path: Path) -> None:
     words = ("run", "eap", "--case", "3", "--samples", "20", "--protocol", "paper", "--ig", "masks", "--json")
-    (typed,), (open_,) = (
-        json.loads(cli(*words, *more, "--out", tmp_path).stdout) for more in (("--ig-steps", "5"), ())
-    )
-    assert typed["config"]["ig_steps"] == 5 and open_["config"]["ig_steps"] == 10
+    typed, left = (json.loads(cli(*words, *more, "--out", tmp_path).out) for more in (("--ig-steps", "5"), ()))
+    assert typed["config"]["ig_steps"] == 5 and left["config"]["ig_steps"] == 10
 
 
 @pytest.mark.parametrize("technique", ["acdc", "eap", "sp"])
