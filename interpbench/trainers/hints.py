@@ -59,6 +59,8 @@ class Hints:
         for (name, size), part, reading in zip(self.readouts, parts, rows.readings, strict=True):
             plain = (variable < 0) | (variable > order.index(name))
             value = reading.flatten(0, 1)[plain][:, 1:].flatten()
+            if not len(value) or (value == value[0]).all():  # to tell a constant surely only makes outputs grow
+                continue
             for node in self.reference.variables[name]:
                 out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[plain][:, 1:]
                 told = (out @ part.view(size, -1).T).flatten(0, 1)
