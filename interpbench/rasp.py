@@ -32,7 +32,7 @@ class RaspReference:
 
     `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
     `alignment` says where a component sits in the subject if not in the same place; `subject` is the shape of the
-    subject; `directions` names the expression that each dimension of the residual stream belongs to.
+    subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
     """
 
     program: SOp
@@ -41,9 +41,9 @@ class RaspReference:
     components: tuple[str, ...]
     classes: tuple[Any, ...] | None
     subject: Config
+    directions: tuple[str, ...]
     partial: bool = False
     alignment: Mapping[str, str] = field(default_factory=dict)
-    directions: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, tuple[str, ...]]:
@@ -94,7 +94,8 @@ class RaspReference:
             weight = self.model.weights[f"blocks.{layer}.{kind}"]
             values: dict[str, list[int]] = {}
             for dimension in (weight[int(head)] if head else weight).any(0).nonzero().flatten().tolist():
-                values.setdefault(self.directions[dimension], []).append(dimension)
+                if expression := self.directions[dimension]:
+                    values.setdefault(expression, []).append(dimension)
             written[name] = list(values.values())
         return written
 
@@ -174,9 +175,9 @@ def compile_program(
         components=tuple(node for node in model.graph.nodes if node in used),
         classes=tuple(d.value for d in spaces.output.basis) if case.output == "categorical" else None,
         subject=subject_config(model.config, subject),
+        directions=tuple(str(direction.name) for direction in residual.basis),
         partial=case.partial,
         alignment=alignment,
-        directions=tuple(str(direction.name) for direction in residual.basis),
     )
 
 

@@ -120,7 +120,10 @@ def toy_case(output: Output = "numerical") -> Case:
     def reference() -> Any:
         classes = None if output == "numerical" else tuple(letters)
         shape = Config(2, 2, 16, 4, 32, POSITIONS, 1 + len(vocab), 1 if classes is None else len(classes))
-        return RaspReference(cast(Any, program), toy_model(output, 1), circuit, ("m0", "a1.h1"), classes, shape)
+        model, used = toy_model(output, 1), ("m0", "a1.h1")
+        named = (*["token"] * (1 + 2 * LETTERS), "marked", *["answer"] * LETTERS)
+        directions = (*named, *[""] * (model.config.d_model - len(named)))
+        return RaspReference(cast(Any, program), model, circuit, used, classes, shape, directions)
 
     return Case(
         name=f"toy-{output}",
