@@ -55,14 +55,19 @@ class Reference(Protocol):
 
     @property
     def reading_sizes(self) -> Mapping[str, Sequence[int]]:
-        """For variables of which `readings` tells the values: how many each can have, "none" among them; 1: a number.
+        """For variables of which `readings` tells the values: how many each can have, besides none; 1: a number.
 
         A variable may hold several values at once, as an MLP may compute several.
         """
         ...
 
-    def readings(self, tokens: Tensor) -> Mapping[str, Sequence[Tensor]]:
-        """Values of some variables, each `[row, position]`: int64 from 0, of which the last is "none", or floats."""
+    def readings(
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Values of some variables, each `[row, position]`: floats, or int64 from 0, as many as there are for none.
+
+        With `source` and `variable` under that interchange, as in `outputs`.
+        """
         ...
 
     @property

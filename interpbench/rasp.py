@@ -102,14 +102,13 @@ class RaspReference:
     @property
     def reading_sizes(self) -> dict[str, tuple[int, ...]]:
         """Of what each component computes; see `Reference.reading_sizes`."""
-        return {
-            name: tuple(len(value) + (len(value) > 1) for value in values) for name, values in self._written.items()
-        }
+        return {name: tuple(map(len, values)) for name, values in self._written.items()}
 
-    @torch.no_grad()
-    def readings(self, tokens: Tensor) -> dict[str, tuple[Tensor, ...]]:
+    def readings(
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+    ) -> dict[str, tuple[Tensor, ...]]:
         """What each component computes, read off the compiled model; see `Reference.readings`."""
-        outputs = dict(zip(self.model.graph.writers, self.model.run(tokens)[1], strict=True))
+        outputs = dict(zip(self.model.graph.writers, self._run(tokens, source, variable)[1], strict=True))
 
         def read(out: Tensor) -> Tensor:
             most, which = out.max(0)
@@ -127,15 +126,19 @@ class RaspReference:
             sha.update((weight.double().numpy().round(6) + 0.0).tobytes())
         return sha.hexdigest()[:16]
 
-    @torch.no_grad()
     def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
+        return self._run(tokens, source, variable)[0]
+
+    @torch.no_grad()
+    def _run(self, tokens: Tensor, source: Tensor | None, variable: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Logits and all writers' outputs, under an interchange if there is one."""
         if source is None or variable is None:
-            return self.model(tokens)
+            return self.model.run(tokens)
         writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
         replaced = torch.zeros(len(self.model.graph.writers), len(tokens), dtype=torch.bool)
         replaced[writers] = variable == torch.arange(len(writers))[:, None]
-        return self.model(tokens, other=self.model.writers(source), replaced=replaced)
+        return self.model.run(tokens, other=self.model.writers(source), replaced=replaced)
 
 
 def compile_program(

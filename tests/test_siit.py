@@ -299,10 +299,15 @@ def test_readings_of_ioi() -> None:
     sentence = "When Mary and John got a ring at the park , John gave it to".split()
     tokens = torch.from_numpy(case.encode([sentence]))
     told, sizes = case.reference().readings(tokens), case.reference().reading_sizes
-    none = {name: size - 1 for name, (size,) in sizes.items()}
+    none = {name: size for name, (size,) in sizes.items()}
     place = [none["duplicate"]] * 16
     token = [none["s_inhibition"]] * 16
     place[12], token[12] = 4, case.tokens.index("John")
+    assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
+    other = "When Tom and Kim got a ring at the park , Tom gave it to".split()
+    source, duplicate = torch.from_numpy(case.encode([other])), list(case.reference().variables).index("duplicate")
+    told = case.reference().readings(tokens, source, torch.tensor([duplicate]))
+    place[12], token[12] = 2, case.tokens.index("Mary")
     assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
 
 
@@ -318,35 +323,35 @@ def test_readings_of_a_compiled_program() -> None:
     assert [len(values) for values in told.values()] == [len(size) for size in sizes.values()]
     for values, size in zip(told.values(), sizes.values(), strict=True):
         for value, count in zip(values, size, strict=True):
-            assert value.is_floating_point() if count == 1 else value.min() >= 0 and value.max() < count
+            assert value.is_floating_point() if count == 1 else value.min() >= 0 and value[:, 1:].max() < count
     *_, (last,) = told.values()
     assert [case.reference().classes[i] for i in last[0, 1:4].tolist()] == [1, 2, 3]
 
 
-def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject(tmp_path: Path) -> None:
+def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject() -> None:
     case = interpbench.load_case("ioi")
     reference = case.reference()
-    hints = Hints(reference, reference.subject.graph, 5)
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
     values = {name: value for name, (value,) in reference.readings(tokens).items()}
-    sizes = {name: size for name, (size,) in reference.reading_sizes.items()}
-    outputs = [torch.zeros(5, 16, 6) for _ in reference.subject.graph.writers]
+    places, words = (size for (size,) in reference.reading_sizes.values())
+    hints = Hints(reference, reference.subject.graph, places)
+    outputs = [torch.zeros(places, 16, 6) for _ in reference.subject.graph.writers]
     readings = tuple(value[None] for value in values.values())
     free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), tokens[None], readings)
-    taken = replace(free, variable=torch.zeros(1, 6, dtype=torch.long))
-    blank = torch.zeros(sum(size * 5 for size in sizes.values()))
-    assert hints.loss(blank, outputs, free).item() == pytest.approx(
-        2 * sum(math.log(size) for size in sizes.values()), rel=1e-5
-    )
-    assert hints.loss(blank, outputs, taken) == 0, "tokens interchanged: the values are not the input's"
-    told = F.one_hot(values["duplicate"], sizes["duplicate"]).float()
-    wide = Hints(reference, reference.subject.graph, sizes["duplicate"])
-    node = reference.subject.graph.writers.index("a1.h1")
-    outputs[node] = 50 * told.permute(2, 1, 0)
-    outputs[reference.subject.graph.writers.index("a2.h1")] = torch.zeros(sizes["duplicate"], 16, 6)
-    weights = torch.zeros(sum(size * sizes["duplicate"] for size in sizes.values()))
-    weights[: sizes["duplicate"] ** 2] = torch.eye(sizes["duplicate"]).flatten()
-    assert wide.loss(weights, outputs, free).item() == pytest.approx(2 * math.log(sizes["s_inhibition"]))
+    weights = torch.zeros((places + words) * places)
+    blank = math.log(places) + math.log(words)
+    assert hints.loss(weights, outputs, free).item() == pytest.approx(blank, rel=1e-5)
+
+    order = list(reference.variables)
+    for name, size in (("duplicate", places), ("s_inhibition", words)):
+        taken = replace(free, variable=torch.full((1, 6), order.index(name)))
+        rest = pytest.approx(blank - math.log(size), rel=1e-5)
+        assert hints.loss(weights, outputs, taken).item() == rest, "what is interchanged is not asked for"
+
+    told = F.one_hot(values["duplicate"], places + 1)[..., :places].float()
+    outputs[reference.subject.graph.writers.index("a1.h1")] = 100 * told.permute(2, 1, 0)
+    weights[: places**2] = torch.eye(places).flatten()
+    assert hints.loss(weights, outputs, free).item() == pytest.approx(math.log(words))
 
 
 def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> None:

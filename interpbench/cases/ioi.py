@@ -146,25 +146,29 @@ class IoiReference:
 
     def outputs(self, tokens: Any, source: Any = None, variable: Any = None) -> Any:
         """Logits `[row, position, token]`; see `Reference.outputs`."""
+        return self._under(tokens, source, variable)[-1]
+
+    @property
+    def reading_sizes(self) -> dict[str, tuple[int, ...]]:
+        """The place of an earlier same token, and the token to suppress."""
+        return {"duplicate": (LENGTH + 1,), "s_inhibition": (len(self.classes),)}
+
+    def readings(self, tokens: Any, source: Any = None, variable: Any = None) -> dict[str, tuple[Any, ...]]:
+        """See `Reference.readings`."""
+        import torch
+
+        every = dict(zip(self.variables, self._under(tokens, source, variable), strict=True))
+        sizes = self.reading_sizes.items()
+        return {name: (torch.where(every[name] < 0, size, every[name]),) for name, (size,) in sizes}
+
+    def _under(self, tokens: Any, source: Any, variable: Any) -> list[Any]:
+        """Values of the variables, under an interchange if there is one."""
         import torch
 
         source = tokens if source is None else source
         variable = torch.full(tokens.shape[:1], -1) if variable is None else variable
         other = self._values(source, [None] * len(self.variables), variable)
-        return self._values(tokens, other, variable)[-1]
-
-    @property
-    def reading_sizes(self) -> dict[str, tuple[int, ...]]:
-        """The place of an earlier same token, and the token to suppress; none is one value more."""
-        return {"duplicate": (LENGTH + 2,), "s_inhibition": (len(self.classes) + 1,)}
-
-    def readings(self, tokens: Any) -> dict[str, tuple[Any, ...]]:
-        """See `Reference.readings`."""
-        import torch
-
-        every = dict(zip(self.variables, self._values(tokens, [None] * len(self.variables), None), strict=True))
-        sizes = self.reading_sizes.items()
-        return {name: (torch.where(every[name] < 0, size - 1, every[name]),) for name, (size,) in sizes}
+        return self._values(tokens, other, variable)
 
     def _values(self, tokens: Any, other: Sequence[Any], variable: Any) -> list[Any]:
         """Values of the variables in order, each replaced by `other`'s on the rows that name it."""

@@ -46,31 +46,30 @@ class Hints:
         return SCALE * torch.randn(count, generator=torch.Generator().manual_seed(seed))
 
     def loss(self, weights: Float[Tensor, " weight"], outputs: Sequence[Tensor], rows: Rows) -> Float[Tensor, ""]:
-        """Sum over values of the cross-entropy, the last class (none) and the others half each, or of the squared
-        error in units of the variance.
+        """Sum over values of the cross-entropy, or of the squared error in units of the variance.
 
-        `outputs` are the writers' `[feature, position, row]`. Rows count on which neither the variable itself nor one
-        before it is interchanged.
+        `outputs` are the writers' `[feature, position, row]`. A variable is asked where it has a value and is not
+        interchanged itself. To be asked for the absence of a value too would teach a head that a position can be told
+        by itself: *duplicate* of `ioi` then attends to nothing else, and never learns.
         """
         total = torch.zeros((), device=weights.device)
         order = list(self.reference.variables)
         parts = weights.split([self.d_model * size for _, size in self.readouts])
         variable = rows.variable.flatten()
         for (name, size), part, reading in zip(self.readouts, parts, rows.readings, strict=True):
-            plain = (variable < 0) | (variable > order.index(name))
-            value = reading.flatten(0, 1)[plain][:, 1:].flatten()
+            own = variable != order.index(name)
+            value = reading.flatten(0, 1)[own][:, 1:].flatten()
+            asked = value != size if size > 1 else torch.ones_like(value, dtype=torch.bool)
+            value = value[asked]
             if not len(value) or (value == value[0]).all():  # to tell a constant surely only makes outputs grow
                 continue
             for node in self.reference.variables[name]:
-                out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[plain][:, 1:]
-                told = (out @ part.view(size, -1).T).flatten(0, 1)
-                if size == 1:
-                    spread = value.var()
-                    missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)
-                    total = total + missed * (spread > LEAST)
+                out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[own][:, 1:]
+                told = out.flatten(0, 1)[asked] @ part.view(size, -1).T
+                if size > 1:
+                    total = total + F.cross_entropy(told, value)
                     continue
-                each = F.cross_entropy(told, value, reduction="none")
-                none = value == size - 1
-                for which in (none, ~none):
-                    total = total + (each * which).sum() / which.sum().clamp(min=1)
+                spread = value.var()
+                missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)
+                total = total + missed * (spread > LEAST)
         return total

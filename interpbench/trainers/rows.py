@@ -89,14 +89,15 @@ def draw_round(
         variable.flatten().split(2048),
         strict=True,
     )
-    answer = torch.cat([answer_of(reference, reference.outputs(*some)) for some in rows])
-    told: list[tuple[Tensor, ...]] = []
-    if config.hint:
-        for some in tokens.flatten(0, 1).split(2048):
-            told.append(tuple(value for values in reference.readings(some).values() for value in values))
+    answers: list[Tensor] = []
+    told: list[list[Tensor]] = []
+    for some in rows:
+        answers.append(answer_of(reference, reference.outputs(*some)))
+        if config.hint:
+            told.append([value for values in reference.readings(*some).values() for value in values])
     shape = (blocks, config.group)
     readings = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
-    return Rows(source, tokens, variable, answer.unflatten(0, shape), readings)
+    return Rows(source, tokens, variable, torch.cat(answers).unflatten(0, shape), readings)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:
