@@ -23,6 +23,9 @@ from interpbench.trainers.rows import Rows
 SCALE = 0.3
 """Deviation of a readout's weights at first."""
 
+SMOOTHING = 0.05
+"""Of the values asked for: without it outputs grow for ever to tell them more surely."""
+
 LEAST = 1e-6
 """Variance of a number below which it counts as a constant, of which there is nothing to tell."""
 
@@ -67,7 +70,7 @@ class Hints:
                 out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[own][:, 1:]
                 told = out.flatten(0, 1)[asked] @ part.view(size, -1).T
                 if size > 1:
-                    total = total + F.cross_entropy(told, value)
+                    total = total + F.cross_entropy(told, value, label_smoothing=SMOOTHING)
                     continue
                 spread = value.var()
                 missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)

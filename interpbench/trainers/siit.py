@@ -49,10 +49,8 @@ class Config:
     circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = _option(0.98, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
     silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
-    matched: tuple[int, ...] = _option(
-        (), "Layers whose heads start with keys equal to queries, attending to what is alike (arXiv 2305.09828)."
-    )
     hint: float = _option(0.0, "Weight of reading variables' values off their nodes.")
+    calm: float = _option(0.0, "Weight of keeping quiet what the circuit's nodes write: noise on all other edges.")
     steps: int = _option(20_000, "Optimiser steps at most.")
     seconds: float = _option(0.0, "Stop at the first measurement after so long (0: no limit).")
     single_loss: bool = _option(True, "One optimiser step for all kinds of rows, or one for each.")

@@ -60,6 +60,12 @@ def row_loss(case: Case, logits: Tensor, answer: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, -2), answer.flatten(), ignore_index=UNDEFINED)
 
 
+def loudness(outputs: Sequence[Tensor], targets: Targets) -> Tensor:
+    """Mean square of what the circuit's heads and MLPs write, `[feature, position, row]` each, summed over them."""
+    heard = zip(outputs[2:], ~targets.silent.any(0)[2:], strict=True)
+    return sum((out.square().mean() for out, is_in in heard if is_in), torch.zeros((), device=outputs[0].device))
+
+
 def language_loss(logits: Tensor, tokens: Tensor) -> Tensor:
     """Cross-entropy of every next token, summed over positions; `[row, position, class]`, `[row, position]`."""
     told, following = logits[:, :-1].flatten(0, -2), tokens[:, 1:]
@@ -87,8 +93,6 @@ def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     """
     model = initialize(shape, config.seed)
     weights = dict(model.weights)
-    for layer in config.matched:
-        weights[f"blocks.{layer}.attn.W_K"] = weights[f"blocks.{layer}.attn.W_Q"].clone()
     for node in set(shape.graph.nodes) - circuit.nodes if config.strict else ():
         layer, _, head = node[1:].partition(".h")
         name = f"blocks.{layer}." + ("attn.W_O" if head else "mlp.W_out")
@@ -238,6 +242,8 @@ def train_step(
         loss, outputs = _loss(case, config, targets, model, kind, part, here, generator)
         if hints is not None:
             loss = loss + config.hint * hints.loss(leaves[1], outputs, part)
+        if config.calm:
+            loss = loss + config.calm * loudness(outputs, targets)
         losses.append(loss * (count / blocks))
         if not config.single_loss:
             _update(config, adam, state, losses[-1], leaves)
