@@ -397,7 +397,10 @@ def test_calm_keeps_the_circuit_quiet_and_leaves_silent_nodes_alone() -> None:
     assert loudness(outputs, targets) == sum(i**2 for i in used)
     tokens = torch.tensor(case.inputs(50, np.random.default_rng(0)))
     loud, calm = (
-        loudness(train(case, replace(SHORT, steps=200, calm=weight)).model.run(tokens)[1], targets)
+        loudness(
+            train(case, replace(SHORT, steps=100, eval_every=100, opens_at=1.0, calm=weight)).model.run(tokens)[1],
+            targets,
+        )
         for weight in (0.0, 0.3)
     )
     assert calm < 0.7 * loud
