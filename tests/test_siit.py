@@ -208,6 +208,8 @@ def test_a_loss_that_is_not_finite_stops_in_one_line() -> None:
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="a share between 0 and 1"):
         Config(strict=1.5)
+    with pytest.raises(ValueError, match="a weight above 0"):
+        Config(easy=0)
     with pytest.raises(ValueError, match="multiple of group"):
         Config(rows=10, group=4)
 

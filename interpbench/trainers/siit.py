@@ -37,6 +37,7 @@ class Config:
 
     seed: int = _option(0, "Seed of weights, inputs and masks.")
     interchange: float = _option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
+    easy: float = _option(0.1, "Weight of drawing a variable that is right already; one that never is has 1 more.")
     strict: float = _option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
     sampling: Literal["mixed", "individual", "sample_all", "all"] = _option(
         "mixed", "Silent nodes replaced on a row: one, each with probability 1/2, all, or half, a quarter, a quarter."
@@ -81,6 +82,8 @@ class Config:
         for name in ("interchange", "strict", "edges", "whole", "own_source", "opens_at", "margin", "average"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share between 0 and 1")
+        if self.easy <= 0:
+            raise ValueError(f"easy is {self.easy}, expected a weight above 0: variables that are right need rows too")
         if self.rows < 0 or self.rows % self.group:
             raise ValueError(f"rows ({self.rows}) must be a multiple of group ({self.group})")
 

@@ -309,7 +309,7 @@ def _measure(
         state.is_open, state.opened = True, state.step
         state.began = state.step if config.rewarm else state.began
     state.restart = not state.is_open and stuck
-    state.variable_weights = [0.1 + (1 - share) for share in numbers["iia"].values()]
+    state.variable_weights = [config.easy + (1 - share) for share in numbers["iia"].values()]
     state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
     reached = headline(numbers, config)
     if state.is_open and reached > state.reached:
