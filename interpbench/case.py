@@ -55,8 +55,7 @@ class Reference(Protocol):
 
     @property
     def reading_sizes(self) -> Mapping[str, Sequence[int]]:
-        """For variables of which `readings` tells the values: how many each can have, besides none, or how many
-        numbers it is.
+        """For variables of which `readings` tells the values: how many each can have, besides none; 1: a number.
 
         A variable may hold several values at once, as an MLP may compute several.
         """
@@ -65,8 +64,7 @@ class Reference(Protocol):
     def readings(
         self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
     ) -> Mapping[str, Sequence[Tensor]]:
-        """Values of some variables, each `[row, position]`: int64 from 0, as many as there are for none; or numbers,
-        `[row, position, size]`.
+        """Values of some variables, each `[row, position]`: floats, or int64 from 0, as many as there are for none.
 
         With `source` and `variable` under that interchange, as in `outputs`.
         """

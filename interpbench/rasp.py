@@ -111,10 +111,8 @@ class RaspReference:
         outputs = dict(zip(self.model.graph.writers, self._run(tokens, source, variable)[1], strict=True))
 
         def read(out: Tensor) -> Tensor:
-            if len(out) == 1:
-                return out.T
             most, which = out.max(0)
-            return torch.where(most > 0.5, which, len(out)).T
+            return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
 
         return {name: tuple(read(outputs[name][value]) for value in values) for name, values in self._written.items()}
 

@@ -306,9 +306,6 @@ def test_readings_of_ioi() -> None:
     token = [none["s_inhibition"]] * 16
     place[12], token[12] = 4, case.tokens.index("John")
     assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
-    shares = told["name_mover"][0][0][:, [case.tokens.index(name) for name in ("Mary", "John", "Tom")]]
-    assert shares[11].tolist() == pytest.approx([0.5, 0.5, 0], abs=0.01)
-    assert shares[15].tolist() == pytest.approx([0.99, 0.01, 0], abs=0.01)
     other = "When Tom and Kim got a ring at the park , Tom gave it to".split()
     source, duplicate = torch.from_numpy(case.encode([other])), list(case.reference().variables).index("duplicate")
     told = case.reference().readings(tokens, source, torch.tensor([duplicate]))
@@ -338,17 +335,17 @@ def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject() -> None:
     reference = case.reference()
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
     values = {name: value for name, (value,) in reference.readings(tokens).items()}
-    places, words, _ = (size for (size,) in reference.reading_sizes.values())
+    places, words = (size for (size,) in reference.reading_sizes.values())
     hints = Hints(reference, reference.subject.graph, places)
     outputs = [torch.zeros(places, 16, 6) for _ in reference.subject.graph.writers]
     readings = tuple(value[None] for value in values.values())
     free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), tokens[None], readings)
-    weights = torch.zeros((places + 2 * words) * places)
-    blank = math.log(places) + 2 * math.log(words)
+    weights = torch.zeros((places + words) * places)
+    blank = math.log(places) + math.log(words)
     assert hints.loss(weights, outputs, free).item() == pytest.approx(blank, rel=1e-5)
 
     order = list(reference.variables)
-    for name, size in (("duplicate", places), ("s_inhibition", words), ("name_mover", words)):
+    for name, size in (("duplicate", places), ("s_inhibition", words)):
         taken = replace(free, variable=torch.full((1, 6), order.index(name)))
         rest = pytest.approx(blank - math.log(size), rel=1e-5)
         assert hints.loss(weights, outputs, taken).item() == rest, "what is interchanged is not asked for"

@@ -150,18 +150,16 @@ class IoiReference:
 
     @property
     def reading_sizes(self) -> dict[str, tuple[int, ...]]:
-        """The place of an earlier same token, the token to suppress, and the logits so far."""
-        words = len(self.classes)
-        return {"duplicate": (LENGTH + 1,), "s_inhibition": (words,), "name_mover": (words,)}
+        """The place of an earlier same token, and the token to suppress."""
+        return {"duplicate": (LENGTH + 1,), "s_inhibition": (len(self.classes),)}
 
     def readings(self, tokens: Any, source: Any = None, variable: Any = None) -> dict[str, tuple[Any, ...]]:
         """See `Reference.readings`."""
         import torch
 
-        _, place, suppressed, logits = self._under(tokens, source, variable)
-        told = {"duplicate": place, "s_inhibition": suppressed}
-        known = {name: (torch.where(each < 0, self.reading_sizes[name][0], each),) for name, each in told.items()}
-        return {**known, "name_mover": (logits,)}
+        every = dict(zip(self.variables, self._under(tokens, source, variable), strict=True))
+        sizes = self.reading_sizes.items()
+        return {name: (torch.where(every[name] < 0, size, every[name]),) for name, (size,) in sizes}
 
     def _under(self, tokens: Any, source: Any, variable: Any) -> list[Any]:
         """Values of the variables, under an interchange if there is one."""

@@ -61,17 +61,18 @@ class Hints:
         variable = rows.variable.flatten()
         for (name, size), part, reading in zip(self.readouts, parts, rows.readings, strict=True):
             own = variable != order.index(name)
-            value = reading.flatten(0, 1)[own][:, 1:].flatten(0, 1)
-            asked = torch.ones(len(value), dtype=torch.bool) if value.is_floating_point() else value != size
+            value = reading.flatten(0, 1)[own][:, 1:].flatten()
+            asked = value != size if size > 1 else torch.ones_like(value, dtype=torch.bool)
             value = value[asked]
-            if not len(value) or (value == value[:1]).all():  # to tell a constant surely only makes outputs grow
+            if not len(value) or (value == value[0]).all():  # to tell a constant surely only makes outputs grow
                 continue
             for node in self.reference.variables[name]:
                 out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[own][:, 1:]
                 told = out.flatten(0, 1)[asked] @ part.view(size, -1).T
-                if value.is_floating_point():
-                    spread = value.var(0).mean()
-                    total = total + F.mse_loss(told, value) / spread.clamp(min=LEAST) * (spread > LEAST)
-                else:
+                if size > 1:
                     total = total + F.cross_entropy(told, value, label_smoothing=SMOOTHING)
+                    continue
+                spread = value.var()
+                missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)
+                total = total + missed * (spread > LEAST)
         return total
