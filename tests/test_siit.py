@@ -330,7 +330,7 @@ def test_readings_of_a_compiled_program() -> None:
     assert [case.reference().classes[i] for i in last[0, 1:4].tolist()] == [1, 2, 3]
 
 
-def test_hints_ask_nodes_for_values_and_leave_no_trace_in_the_subject() -> None:
+def test_hints_ask_nodes_for_values() -> None:
     case = interpbench.load_case("ioi")
     reference = case.reference()
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
@@ -377,7 +377,7 @@ def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> N
     assert hints.loss(0 * seen, outputs, rows).item() == pytest.approx(2 + sum(means).item(), rel=1e-2)
 
 
-def test_training_with_hints_can_be_resumed(tmp_path: Path) -> None:
+def test_training_with_hints_can_be_resumed_and_leaves_no_trace_in_the_subject(tmp_path: Path) -> None:
     case = interpbench.load_case("ioi")
     reference = case.reference()
     config = replace(SHORT, steps=4, hint=0.5, calm=0.1)
