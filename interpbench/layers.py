@@ -115,9 +115,10 @@ def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected:
 
 def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) -> Tensor:
     """Outputs of a layer's heads, `[*circuit, head, feature, position, row]`, without `b_O`; see `project_heads`."""
-    q, k, v = projected.unflatten(-4, (-1, 3)).unbind(-4)
-    z = attend(q, k, v, config.attention_dir == "causal")
-    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, z.shape[-2:])
+    qkv = projected.unflatten(-4, (-1, 3))
+    causal = config.attention_dir == "causal"
+    z = _SmallAttention.apply(qkv, causal) if _is_small(qkv) else attend(*qkv.unbind(-4), causal)
+    return (block["attn.W_O"].mT @ cast(Tensor, z).flatten(-2)).unflatten(-1, z.shape[-2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -125,46 +126,62 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 
     Small heads with rows innermost throughout; large ones row by row, where matrix products win.
     """
-    n = q.shape[-2]
-    later = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1) if causal else None
-    if q.shape[-3] * n <= 200:
-        return cast(Tensor, _SmallAttention.apply(q, k, v, later))
+    if _is_small(k):
+        return _over_positions(_pattern(q, k, causal).transpose(-3, -2), v)
+    n = k.shape[-2]
     q, k, v = (x.movedim(-1, -3).contiguous() for x in (q, k, v))
     scores = q.mT @ k
-    if later is not None:
-        scores = scores.masked_fill(later, -torch.inf)
+    if causal:
+        scores = scores.masked_fill(_later(n, k.device), -torch.inf)
     return (v @ scores.softmax(-1).mT).movedim(-3, -1)
+
+
+def _is_small(x: Tensor) -> bool:
+    return x.shape[-3] * x.shape[-2] <= 200
+
+
+def _later(n: int, device: torch.device) -> Tensor:
+    """Whether a key is later than a query, `[query, key]`."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
+
+
+def _pattern(q: Tensor, k: Tensor, causal: bool) -> Tensor:
+    """Attention of every query to every key, `[*, query, key, row]`."""
+    scores = _over_features(q, k)
+    if causal:
+        scores = scores.masked_fill_(_later(k.shape[-2], k.device)[..., None], -torch.inf)
+    return scores.softmax(-2)
 
 
 class _SmallAttention(torch.autograd.Function):
     """Attention as sums of outer products over features or positions, a broadcast multiply-add each.
 
     Thousands of products of ten by ten numbers cost their overhead; here every operation runs along the rows, and
-    no intermediate is larger than the scores `[*, query, key, row]`.
+    no intermediate is larger than the scores `[*, query, key, row]`. Queries, keys and values come in one tensor
+    `[*, 3, d_head, position, row]`, so that their gradients need not be put together.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, later: Tensor | None) -> Tensor:
-        scores = _over_features(q, k)
-        if later is not None:
-            scores = scores.masked_fill_(later[..., None], -torch.inf)
-        pattern = scores.softmax(-2)
-        ctx.save_for_backward(q, k, v, pattern)
+    def forward(ctx: Any, qkv: Tensor, causal: bool) -> Tensor:
+        q, k, v = qkv.unbind(-4)
+        pattern = _pattern(q, k, causal)
+        ctx.save_for_backward(qkv, pattern)
         return _over_positions(pattern.transpose(-3, -2), v)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (dz,) = gradients
-        q, k, v, pattern = ctx.saved_tensors
+        qkv, pattern = ctx.saved_tensors
+        q, k, v = qkv.unbind(-4)
+        slopes = torch.empty_like(qkv)
+        dq, dk, dv = slopes.unbind(-4)
+        _over_positions(pattern, dz, out=dv)
         ds = pattern * _over_features(dz, v)
         ds = ds - pattern * ds.sum(-2, keepdim=True)
-        return (
-            _over_positions(ds.transpose(-3, -2), k),
-            _over_positions(ds, q),
-            _over_positions(pattern, dz),
-            None,
-        )
+        _over_positions(ds.transpose(-3, -2), k, out=dq)
+        _over_positions(ds, q, out=dk)
+        return slopes, None
 
 
 def _over_features(x: Tensor, y: Tensor) -> Tensor:
@@ -175,9 +192,9 @@ def _over_features(x: Tensor, y: Tensor) -> Tensor:
     return total
 
 
-def _over_positions(weights: Tensor, x: Tensor) -> Tensor:
+def _over_positions(weights: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     """`[*, feature, j, row]`: the sum over positions i of `weights[i, j, row] * x[feature, i, row]`."""
-    total = weights[..., None, 0, :, :] * x[..., :, 0, None, :]
+    total = torch.mul(weights[..., None, 0, :, :], x[..., :, 0, None, :], out=out)
     for i in range(1, x.shape[-2]):
         total.addcmul_(weights[..., None, i, :, :], x[..., :, i, None, :])
     return total

@@ -215,7 +215,8 @@ class Problem:
         """The same problem on some of its rows (a mean that edges are cut to stays that of all rows)."""
         named = {name: getattr(self, name)[rows] for name in ("clean", "corrupted", "scored", "full", "corrupted_full")}
         labels = None if self.labels is None else self.labels[rows]
-        other = self.other if self.other.shape[-1] == 1 else self.other[..., rows]
+        # Contiguous, because all that is added to it or taken from it is: three times as fast as strided rows.
+        other = self.other if self.other.shape[-1] == 1 else self.other[..., rows].contiguous()
         return replace(self, **named, labels=labels, other=other)
 
     def _chunks(self, circuits: int) -> Iterator[tuple[Problem, float, slice]]:

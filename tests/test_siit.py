@@ -28,7 +28,7 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
 from interpbench.trainers.state import FlatAdam, Progress
-from interpbench.trainers.training import loudness, plan, rate, silent_share, start, train
+from interpbench.trainers.training import headline, loudness, plan, rate, silent_share, start, train
 from interpbench.transformer import initialize
 
 SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)
@@ -54,6 +54,10 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
     inside = torch.tensor(circuit.mask()) > 0
     drawn = torch.stack([draw_edges(targets, generator) for _ in range(300)])
     assert not drawn[:, inside].any() and drawn[:, ~inside].any(0).float().mean() > 0.95
+    spared = (targets.outside - targets.outside_heads).nonzero().flatten().tolist()
+    merged = {edge.split("<")[0].replace("pos->", "embed->") for edge in circuit.edges}
+    assert {graph.edges[i].split("<")[0].replace("pos->", "embed->") for i in spared} <= merged
+    assert not targets.outside_heads[inside].any()
     sizes = drawn.sum(1)
     assert (sizes == 1).float().mean() > 0.15, "single edges"
     assert (sizes > 0.3 * (~inside).sum()).any(), "large sets"
@@ -70,6 +74,8 @@ def test_kinds_of_rows() -> None:
     assert plan(Config(rows=40, group=4), is_open=False) == {"circuit": 10}, "the circuit first"
     assert plan(Config(rows=400, group=4), is_open=True) == {"circuit": 21, "edges": 31, "nodes": 48}
     assert plan(IitConfig(rows=40, group=4), is_open=True) == {"nodes": 10}
+    merged = plan(Config(rows=400, group=4, merged=0.5), is_open=True)
+    assert merged == {"circuit": 11, "heads": 10, "edges": 31, "nodes": 48}
     for config in (Config(), Config(strict=1.0, edges=0.0), Config(strict=1.0, edges=1.0), NaturalConfig()):
         nodes = 1 - config.strict * config.edges
         assert silent_share(config) * nodes == pytest.approx(config.strict * (1 - config.edges))
@@ -285,6 +291,12 @@ def test_other_ways_to_train() -> None:
     assert all(torch.equal(half.weights[name], weight.half().float()) for name, weight in one.weights.items())
     with pytest.raises(UsageError, match="no compiled reference"):
         train(interpbench.load_case("ioi"), replace(SHORT, same_size=True))
+
+
+def test_what_is_trained_for_decides_when_it_is_enough() -> None:
+    numbers = {"accuracy": 0.9, "iia_min": 0.8, "strict_min": 0.7, "edges": 0.6, "edges_heads": 0.5}
+    for config, lowest in ((NaturalConfig(), 0.9), (IitConfig(), 0.8), (Config(), 0.6), (Config(merged=0.5), 0.5)):
+        assert headline(numbers, config) == lowest
 
 
 def test_how_silent_nodes_are_sampled() -> None:

@@ -22,7 +22,7 @@ from interpbench.trainers.siit import Config
 
 POOL = 1 << 16
 UNDEFINED = -100
-Kind = Literal["circuit", "nodes", "edges"]
+Kind = Literal["circuit", "heads", "nodes", "edges"]
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,14 @@ def answer_of(reference: Reference, logits: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Targets:
     """What may be replaced: the nodes of each variable (the last row: none) and each silent node, as bool
-    `[which, writer]`; the edges outside the circuit `[edge]`, and for every layer those that it reads by
-    `[layer, edge]` (the last: those of the logits).
+    `[which, writer]`; the edges outside the circuit and outside the merged one (at `heads`), `[edge]` each; and for
+    every layer those that it reads by `[layer, edge]` (the last: those of the logits).
     """
 
     variables: Bool[Tensor, "variable writer"]
     silent: Bool[Tensor, "silent writer"]
     outside: Float[Tensor, " edge"]
+    outside_heads: Float[Tensor, " edge"]
     into: Bool[Tensor, "layer edge"]
 
 
@@ -135,6 +136,7 @@ def targets_of(reference: Reference, circuit: Circuit) -> Targets:
         variables=rows([*reference.variables.values(), ()]),
         silent=rows([[node] for node in graph.nodes if node not in circuit.nodes]),
         outside=torch.tensor(1 - circuit.mask()),
+        outside_heads=torch.tensor(1 - circuit.heads().mask()),
         into=torch.tensor(layers) == torch.arange(graph.n_layers + 1)[:, None],
     )
 

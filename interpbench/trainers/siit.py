@@ -47,6 +47,9 @@ class Config:
     )
     edges: float = _option(0.7, "Share of strict rows on edges; the others replace whole silent nodes.")
     whole: float = _option(0.4, "Share of the rows on edges that replace every edge outside the circuit at once.")
+    merged: float = _option(
+        0.0, "Share of those that spare what is inside the merged circuit (q, k, v one; embed, pos one)."
+    )
     circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = _option(0.98, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
     silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
@@ -79,7 +82,8 @@ class Config:
     device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
 
     def __post_init__(self) -> None:
-        for name in ("interchange", "strict", "edges", "whole", "own_source", "opens_at", "margin", "average"):
+        shares = ("interchange", "strict", "edges", "whole", "merged", "own_source", "opens_at", "margin", "average")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share between 0 and 1")
         if self.easy <= 0:

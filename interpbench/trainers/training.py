@@ -108,7 +108,7 @@ def headline(numbers: Mapping[str, Any], config: Config) -> float:
     if config.interchange:
         asked.append(numbers["iia_min"])
     if config.strict:
-        asked += [numbers["strict_min"], numbers["edges"]]
+        asked += [numbers["strict_min"], numbers["edges"], *([numbers["edges_heads"]] if config.merged else [])]
     return min(asked)
 
 
@@ -194,15 +194,18 @@ def rate(config: Config, state: Progress) -> float:
 def plan(config: Config, is_open: bool) -> dict[Kind, int]:
     """Blocks of each kind in a step.
 
-    `circuit`: every edge outside the circuit carries the source. `edges`: some of them do. `nodes`: some silent
-    nodes do, or nothing. While the circuit is learnt all rows are of the first kind.
+    `circuit`: every edge outside the circuit carries the source; `heads`: every edge outside the merged
+    circuit. `edges`: some of them do. `nodes`: some silent nodes do, or nothing. While the circuit is learnt all rows
+    are of the first kind.
     """
     blocks = config.rows // config.group
     if not is_open:
         return {"circuit": blocks}
     strict = round(blocks * config.strict * config.edges)
     whole = round(strict * config.whole)
-    kinds: dict[Kind, int] = {"circuit": whole, "edges": strict - whole, "nodes": blocks - strict}
+    heads = round(whole * config.merged)
+    kinds: dict[Kind, int] = {"circuit": whole - heads, "heads": heads}
+    kinds |= {"edges": strict - whole, "nodes": blocks - strict}
     return {kind: count for kind, count in kinds.items() if count}
 
 
@@ -268,8 +271,8 @@ def _loss(
     if kind == "nodes":
         replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), config.sampling, generator)
     else:
-        mask = targets.outside if kind == "circuit" else draw_edges(targets, generator)
-        mask = mask.to(config.device)
+        every = {"circuit": targets.outside, "heads": targets.outside_heads}
+        mask = (every[kind] if kind in every else draw_edges(targets, generator)).to(config.device)
     frozen = targets.silent.any(0) if config.silent == "stop_grad" else None
     logits, outputs = model.run(tokens, mask, other, replaced=replaced.T.to(config.device), detached=frozen)
     loss = row_loss(case, logits, rows.answer.flatten(0, 1))
