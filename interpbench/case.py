@@ -55,18 +55,9 @@ class Reference(Protocol):
 
     @property
     def reading_sizes(self) -> Mapping[str, Sequence[int]]:
-        """For variables of which `readings` tells the values: how many each can have, besides none; 1: a number.
+        """How many values each variable can have, besides none, that `outputs_and_readings` tells; 1: a number.
 
         A variable may hold several values at once, as an MLP may compute several.
-        """
-        ...
-
-    def readings(
-        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
-    ) -> Mapping[str, Sequence[Tensor]]:
-        """Values of some variables, each `[row, position]`: floats, or int64 from 0, as many as there are for none.
-
-        With `source` and `variable` under that interchange, as in `outputs`.
         """
         ...
 
@@ -84,6 +75,15 @@ class Reference(Protocol):
 
         With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
         as it is on the row of `source`: an interchange intervention (arXiv 2112.00826).
+        """
+        ...
+
+    def outputs_and_readings(
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+    ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
+        """What `outputs` gives, and values of some variables under the same interchange.
+
+        A value is `[row, position]`: floats, or int64 from 0, as many as `reading_sizes` says there are for none.
         """
         ...
 

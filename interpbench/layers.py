@@ -117,7 +117,7 @@ def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) ->
     """Outputs of a layer's heads, `[*circuit, head, feature, position, row]`, without `b_O`; see `project_heads`."""
     qkv = projected.unflatten(-4, (-1, 3))
     causal = config.attention_dir == "causal"
-    z = _SmallAttention.apply(qkv, causal) if _is_small(qkv) else attend(*qkv.unbind(-4), causal)
+    z = _SmallAttention.apply(qkv, causal) if _is_small(qkv) else attend(*qkv.unbind(-4), causal=causal)
     return (block["attn.W_O"].mT @ cast(Tensor, z).flatten(-2)).unflatten(-1, z.shape[-2:])
 
 

@@ -104,18 +104,6 @@ class RaspReference:
         """Of what each component computes; see `Reference.reading_sizes`."""
         return {name: tuple(map(len, values)) for name, values in self._written.items()}
 
-    def readings(
-        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
-    ) -> dict[str, tuple[Tensor, ...]]:
-        """What each component computes, read off the compiled model; see `Reference.readings`."""
-        outputs = dict(zip(self.model.graph.writers, self._run(tokens, source, variable)[1], strict=True))
-
-        def read(out: Tensor) -> Tensor:
-            most, which = out.max(0)
-            return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
-
-        return {name: tuple(read(outputs[name][value]) for value in values) for name, values in self._written.items()}
-
     @cached_property
     def digest(self) -> str:
         """Hash of shape, weights (to six decimals), classes, circuit and alignment."""
@@ -130,6 +118,19 @@ class RaspReference:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
         return self._run(tokens, source, variable)[0]
 
+    def outputs_and_readings(
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """The same, and what each component computes, read off the compiled model."""
+        logits, written = self._run(tokens, source, variable)
+        outputs = dict(zip(self.model.graph.writers, written, strict=True))
+
+        def read(out: Tensor) -> Tensor:
+            most, which = out.max(0)
+            return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
+
+        return logits, {name: tuple(read(outputs[name][d]) for d in values) for name, values in self._written.items()}
+
     @torch.no_grad()
     def _run(self, tokens: Tensor, source: Tensor | None, variable: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Logits and all writers' outputs, under an interchange if there is one."""
@@ -138,7 +139,8 @@ class RaspReference:
         writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
         replaced = torch.zeros(len(self.model.graph.writers), len(tokens), dtype=torch.bool)
         replaced[writers] = variable == torch.arange(len(writers))[:, None]
-        return self.model.run(tokens, other=self.model.writers(source), replaced=replaced)
+        distinct, which = source.unique(dim=0, return_inverse=True)
+        return self.model.run(tokens, other=self.model.writers(distinct)[..., which], replaced=replaced)
 
 
 def compile_program(

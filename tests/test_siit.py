@@ -312,7 +312,7 @@ def test_readings_of_ioi() -> None:
     case = interpbench.load_case("ioi")
     sentence = "When Mary and John got a ring at the park , John gave it to".split()
     tokens = torch.from_numpy(case.encode([sentence]))
-    told, sizes = case.reference().readings(tokens), case.reference().reading_sizes
+    told, sizes = case.reference().outputs_and_readings(tokens)[1], case.reference().reading_sizes
     none = {name: size for name, (size,) in sizes.items()}
     place = [none["duplicate"]] * 16
     token = [none["s_inhibition"]] * 16
@@ -320,20 +320,22 @@ def test_readings_of_ioi() -> None:
     assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
     other = "When Tom and Kim got a ring at the park , Tom gave it to".split()
     source, duplicate = torch.from_numpy(case.encode([other])), list(case.reference().variables).index("duplicate")
-    told = case.reference().readings(tokens, source, torch.tensor([duplicate]))
+    told = case.reference().outputs_and_readings(tokens, source, torch.tensor([duplicate]))[1]
     place[12], token[12] = 2, case.tokens.index("Mary")
     assert told["duplicate"][0][0].tolist() == place and told["s_inhibition"][0][0].tolist() == token
 
 
 def test_readings_of_a_compiled_program() -> None:
     case = interpbench.load_case("3")
-    told, sizes = (getattr(case.reference(), name) for name in ("readings", "reading_sizes"))
-    (is_x,), (share,) = told(torch.from_numpy(case.encode([["x", "a", "x", "x"]]))).values()
+    sizes = case.reference().reading_sizes
+    tokens = torch.from_numpy(case.encode([["x", "a", "x", "x"]]))
+    (is_x,), (share,) = case.reference().outputs_and_readings(tokens)[1].values()
     assert list(sizes.values()) == [(1,), (1,)]
     assert is_x[0, 1:].tolist() == [1, 0, 1, 1]
     assert share[0, 1:].tolist() == pytest.approx([1, 1 / 2, 2 / 3, 3 / 4], abs=1e-4)
     case = interpbench.load_case("9")  # sorting: keys, places (none but at BOS), values
-    told, sizes = case.reference().readings(torch.from_numpy(case.encode([[3, 1, 2]]))), case.reference().reading_sizes
+    tokens, sizes = torch.from_numpy(case.encode([[3, 1, 2]])), case.reference().reading_sizes
+    told = case.reference().outputs_and_readings(tokens)[1]
     assert [len(values) for values in told.values()] == [len(size) for size in sizes.values()]
     for values, size in zip(told.values(), sizes.values(), strict=True):
         for value, count in zip(values, size, strict=True):
@@ -346,7 +348,7 @@ def test_hints_ask_nodes_for_values() -> None:
     case = interpbench.load_case("ioi")
     reference = case.reference()
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
-    values = {name: value for name, (value,) in reference.readings(tokens).items()}
+    values = {name: value for name, (value,) in reference.outputs_and_readings(tokens)[1].items()}
     places, words = (size for (size,) in reference.reading_sizes.values())
     hints = Hints(reference, reference.subject.graph, places)
     outputs = [torch.zeros(places, 16, 6) for _ in reference.subject.graph.writers]
@@ -378,7 +380,7 @@ def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> N
     reference = interpbench.load_case("3").reference()
     hints = Hints(reference, reference.subject.graph, 2)
     tokens = torch.from_numpy(interpbench.load_case("3").inputs(50, np.random.default_rng(0)))
-    readings = tuple(value[None] for values in reference.readings(tokens).values() for value in values)
+    readings = tuple(value[None] for values in reference.outputs_and_readings(tokens)[1].values() for value in values)
     rows = Rows(tokens[:1], tokens[None], torch.full((1, 50), -1), tokens[None], readings)
     outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject.graph.writers]
     for (node,), value in zip(reference.variables.values(), readings, strict=True):

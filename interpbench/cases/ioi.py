@@ -144,22 +144,24 @@ class IoiReference:
 
         return Circuit(graph, frozenset(self.edges))
 
-    def outputs(self, tokens: Any, source: Any = None, variable: Any = None) -> Any:
-        """Logits `[row, position, token]`; see `Reference.outputs`."""
-        return self._under(tokens, source, variable)[-1]
-
     @property
     def reading_sizes(self) -> dict[str, tuple[int, ...]]:
         """The place of an earlier same token, and the token to suppress."""
         return {"duplicate": (LENGTH + 1,), "s_inhibition": (len(self.classes),)}
 
-    def readings(self, tokens: Any, source: Any = None, variable: Any = None) -> dict[str, tuple[Any, ...]]:
-        """See `Reference.readings`."""
+    def outputs(self, tokens: Any, source: Any = None, variable: Any = None) -> Any:
+        """Logits `[row, position, token]`; see `Reference.outputs`."""
+        return self._under(tokens, source, variable)[-1]
+
+    def outputs_and_readings(
+        self, tokens: Any, source: Any = None, variable: Any = None
+    ) -> tuple[Any, dict[str, tuple[Any, ...]]]:
+        """The same, and the values that `reading_sizes` names."""
         import torch
 
-        every = dict(zip(self.variables, self._under(tokens, source, variable), strict=True))
-        sizes = self.reading_sizes.items()
-        return {name: (torch.where(every[name] < 0, size, every[name]),) for name, (size,) in sizes}
+        values = self._under(tokens, source, variable)
+        every, sizes = dict(zip(self.variables, values, strict=True)), self.reading_sizes.items()
+        return values[-1], {name: (torch.where(every[name] < 0, size, every[name]),) for name, (size,) in sizes}
 
     def _under(self, tokens: Any, source: Any, variable: Any) -> list[Any]:
         """Values of the variables, under an interchange if there is one."""

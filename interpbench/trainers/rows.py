@@ -92,12 +92,12 @@ def draw_round(
     answers: list[Tensor] = []
     told: list[list[Tensor]] = []
     for some in rows:
-        answers.append(answer_of(reference, reference.outputs(*some)))
-        if config.hint:
-            told.append([value for values in reference.readings(*some).values() for value in values])
+        logits, readings = reference.outputs_and_readings(*some) if config.hint else (reference.outputs(*some), {})
+        answers.append(answer_of(reference, logits))
+        told.append([value for values in readings.values() for value in values])
     shape = (blocks, config.group)
-    readings = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
-    return Rows(source, tokens, variable, torch.cat(answers).unflatten(0, shape), readings)
+    values = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
+    return Rows(source, tokens, variable, torch.cat(answers).unflatten(0, shape), values)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:
