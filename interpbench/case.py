@@ -70,16 +70,27 @@ class Reference(Protocol):
         """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
         ...
 
-    def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
+    def outputs(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
 
         With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
-        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826).
+        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826); at some positions only with
+        `where`, bool `[row, position]`.
         """
         ...
 
     def outputs_and_readings(
-        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
         """What `outputs` gives, and values of some variables under the same interchange.
 

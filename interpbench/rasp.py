@@ -114,15 +114,25 @@ class RaspReference:
             sha.update((weight.double().numpy().round(6) + 0.0).tobytes())
         return sha.hexdigest()[:16]
 
-    def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
+    def outputs(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
-        return self._run(tokens, source, variable)[0]
+        return self._run(tokens, source, variable, where)[0]
 
     def outputs_and_readings(
-        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
         """The same, and what each component computes, read off the compiled model."""
-        logits, written = self._run(tokens, source, variable)
+        logits, written = self._run(tokens, source, variable, where)
         outputs = dict(zip(self.model.graph.writers, written, strict=True))
 
         def read(out: Tensor) -> Tensor:
@@ -132,13 +142,16 @@ class RaspReference:
         return logits, {name: tuple(read(outputs[name][d]) for d in values) for name, values in self._written.items()}
 
     @torch.no_grad()
-    def _run(self, tokens: Tensor, source: Tensor | None, variable: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    def _run(
+        self, tokens: Tensor, source: Tensor | None, variable: Tensor | None, where: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
         """Logits and all writers' outputs, under an interchange if there is one."""
         if source is None or variable is None:
             return self.model.run(tokens)
         writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
-        replaced = torch.zeros(len(self.model.graph.writers), len(tokens), dtype=torch.bool)
-        replaced[writers] = variable == torch.arange(len(writers))[:, None]
+        here = torch.ones(1, len(tokens), dtype=torch.bool) if where is None else where.T
+        replaced = torch.zeros(len(self.model.graph.writers), *here.shape, dtype=torch.bool)
+        replaced[writers] = (variable == torch.arange(len(writers))[:, None])[:, None] & here
         distinct, which = source.unique(dim=0, return_inverse=True)
         return self.model.run(tokens, other=self.model.writers(distinct)[..., which], replaced=replaced)
 

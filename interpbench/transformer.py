@@ -172,7 +172,7 @@ class Transformer:
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
         taps: list[Tap] | None = None,
-        replaced: Bool[Tensor, "writer row"] | None = None,
+        replaced: Bool[Tensor, "writer *position row"] | None = None,
     ) -> Float[Tensor, "... row position vocab_out"]:
         """Logits; see `run`."""
         return self.run(tokens, mask, other, taps, replaced)[0]
@@ -188,15 +188,15 @@ class Transformer:
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
         taps: list[Tap] | None = None,
-        replaced: Bool[Tensor, "writer row"] | None = None,
+        replaced: Bool[Tensor, "writer *position row"] | None = None,
         detached: Bool[Tensor, " writer"] | None = None,
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
         dimension with one row each. To `taps`, if given, one is added for each attention layer, MLP and the logits.
-        `replaced` says, row by row, which writers' outputs are the other run's for every reader: an intervention on
-        nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
+        `replaced` says, row by row (and position by position), which writers' outputs are the other run's for every
+        reader: an intervention on nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
         Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
         """
         config, graph, w = self.config, self.graph, self.weights

@@ -81,23 +81,48 @@ def test_kinds_of_rows() -> None:
         assert silent_share(config) * nodes == pytest.approx(config.strict * (1 - config.edges))
 
 
-@pytest.mark.parametrize("name", ["3", "18", "21"])
-def test_rows_carry_the_references_answers(name: str) -> None:
-    reference, rows = drawn_from(name, Config(eval_every=4, rows=64, reuse=1))
+@pytest.mark.parametrize("name, in_part", [("3", 0.0), ("18", 0.5), ("21", 0.0), ("ioi", 1.0)])
+def test_rows_carry_the_references_answers(name: str, in_part: float) -> None:
+    reference, rows = drawn_from(name, Config(eval_every=4, rows=64, reuse=1, in_part=in_part))
+    assert in_part - 0.15 < 1 - rows.where.flatten(0, 1).all(-1).float().mean() < in_part + 0.15
     assert rows.tokens.shape[:2] == (64, 4) and len(rows.source) == 64
     assert set(rows.variable.flatten().tolist()) == {*range(len(reference.variables)), -1}
     assert 0.3 < (rows.variable < 0).float().mean() < 0.7
     source = rows.source[:, None].expand(rows.tokens.shape)
-    for tokens, other, variable, answer in zip(
-        rows.tokens.flatten(0, 1), source.flatten(0, 1), rows.variable.flatten(), rows.answer.flatten(0, 1)
-    ):
-        told = reference.outputs(tokens[None], other[None], variable[None])[0]
+    where = rows.where.expand(rows.tokens.shape)
+    each = (part.flatten(0, 1) for part in (rows.tokens, source, rows.variable, where, rows.answer))
+    for tokens, other, variable, here, answer in zip(*each, strict=True):
+        told = reference.outputs(tokens[None], other[None], variable[None], here[None])[0]
         if reference.classes is None:
             assert torch.allclose(told.squeeze(-1), answer, atol=1e-5)
         else:
             known = answer != UNDEFINED
             assert torch.equal(told.argmax(-1)[known], answer[known])
             assert known[1:].all() or reference.partial
+
+
+def test_a_variable_taken_at_some_positions_only() -> None:
+    """Name and suppressed name of two sentences with all names different, ABBA and BABA."""
+    case = interpbench.load_case("ioi")
+    clean = "When Mary and John got a ring at the park , John gave it to".split()
+    other = "When Tom and Kate got a ring at the park , Tom gave it to".split()
+    tokens, source = (torch.from_numpy(case.encode([words])) for words in (clean, other))
+    inhibition = torch.tensor([list(case.reference().variables).index("s_inhibition")])
+    where = torch.zeros(tokens.shape, dtype=torch.bool)
+    for position, name in ((15, "Mary"), (4, "Mary"), (12, "John")):
+        where[:] = torch.arange(tokens.shape[1]) == position
+        logits = case.reference().outputs(tokens, source, inhibition, where)
+        assert case.reference().classes[int(logits[0, -1].argmax())] == name, "only the repeated name tells something"
+    for name in ("3", "18"):
+        case = interpbench.load_case(name)
+        reference, draws = case.reference(), np.random.default_rng(0)
+        tokens, source = (torch.from_numpy(case.inputs(60, draws)) for _ in range(2))
+        variable = torch.arange(60) % len(reference.variables)
+        nowhere = torch.zeros(tokens.shape, dtype=torch.bool)
+        told = reference.outputs(tokens, source, variable)
+        assert torch.equal(reference.outputs(tokens, source, variable, ~nowhere), told)
+        assert torch.equal(reference.outputs(tokens, source, variable, nowhere), reference.outputs(tokens))
+        assert not torch.equal(told, reference.outputs(tokens))
 
 
 def test_shares_of_interchanged_rows() -> None:
@@ -353,7 +378,7 @@ def test_hints_ask_nodes_for_values() -> None:
     hints = Hints(reference, reference.subject.graph, places)
     outputs = [torch.zeros(places, 16, 6) for _ in reference.subject.graph.writers]
     readings = tuple(value[None] for value in values.values())
-    free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), tokens[None], readings)
+    free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), torch.ones(1, 6, 1) > 0, tokens[None], readings)
     weights = torch.zeros((places + words) * places)
     blank = math.log(places) + math.log(words)
     assert hints.loss(weights, outputs, free).item() == pytest.approx(blank, rel=1e-5)
@@ -381,7 +406,8 @@ def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> N
     hints = Hints(reference, reference.subject.graph, 2)
     tokens = torch.from_numpy(interpbench.load_case("3").inputs(50, np.random.default_rng(0)))
     readings = tuple(value[None] for values in reference.outputs_and_readings(tokens)[1].values() for value in values)
-    rows = Rows(tokens[:1], tokens[None], torch.full((1, 50), -1), tokens[None], readings)
+    variable, where = torch.full((1, 50), -1), torch.ones(1, 50, 1) > 0
+    rows = Rows(tokens[:1], tokens[None], variable, where, tokens[None], readings)
     outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject.graph.writers]
     for (node,), value in zip(reference.variables.values(), readings, strict=True):
         outputs[reference.subject.graph.writers.index(node)][0] = value[0].T - value[0, :, 1:].mean()

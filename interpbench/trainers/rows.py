@@ -45,13 +45,15 @@ def make_pool(case: Case, seed: int) -> Pool:
 class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    `variable`: index into the reference's variables, -1 for none. `answer`: class ids (`UNDEFINED` where the
-    reference is) or numbers, at every position. `readings`: values of the reference's variables, where asked for.
+    `variable`: index into the reference's variables, -1 for none; it comes from the source at the positions `where`.
+    `answer`: class ids (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the
+    reference's variables, where asked for.
     """
 
     source: Int[Tensor, "block position"]
     tokens: Int[Tensor, "block row position"]
     variable: Int[Tensor, "block row"]
+    where: Bool[Tensor, "block row #position"]
     answer: Tensor
     readings: tuple[Tensor, ...] = ()
 
@@ -65,7 +67,8 @@ class Rows:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
         readings = tuple(map(change, self.readings))
-        return Rows(change(self.source), change(self.tokens), change(self.variable), change(self.answer), readings)
+        source, tokens, variable, where = map(change, (self.source, self.tokens, self.variable, self.where))
+        return Rows(source, tokens, variable, where, change(self.answer), readings)
 
 
 def draw_round(
@@ -83,10 +86,15 @@ def draw_round(
     picked = torch.multinomial(torch.tensor(variable_weights), tokens.shape[:2].numel(), True, generator=generator)
     asked = torch.rand(tokens.shape[:2], generator=generator) < config.interchange
     variable = torch.where(asked, picked.view(tokens.shape[:2]), -1)
+    where = torch.ones(*tokens.shape[:2], 1, dtype=torch.bool)
+    if config.in_part:
+        whole = torch.rand(where.shape, generator=generator) >= config.in_part
+        where = whole | (torch.rand(tokens.shape, generator=generator) < 0.5)
     rows = zip(
         tokens.flatten(0, 1).split(2048),
         source.repeat_interleave(config.group, 0).split(2048),
         variable.flatten().split(2048),
+        where.expand(tokens.shape).flatten(0, 1).split(2048),
         strict=True,
     )
     answers: list[Tensor] = []
@@ -97,7 +105,7 @@ def draw_round(
         told.append([value for values in readings.values() for value in values])
     shape = (blocks, config.group)
     values = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
-    return Rows(source, tokens, variable, torch.cat(answers).unflatten(0, shape), values)
+    return Rows(source, tokens, variable, where, torch.cat(answers).unflatten(0, shape), values)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class Config:
 
     seed: int = _option(0, "Seed of weights, inputs and masks.")
     interchange: float = _option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
+    in_part: float = _option(0.0, "Share of those rows on which it is taken at a random half of the positions only.")
     easy: float = _option(0.1, "Weight of drawing a variable that is right already; one that never is has 1 more.")
     strict: float = _option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
     sampling: Literal["mixed", "individual", "sample_all", "all"] = _option(
@@ -82,7 +83,18 @@ class Config:
     device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
 
     def __post_init__(self) -> None:
-        shares = ("interchange", "strict", "edges", "whole", "merged", "own_source", "opens_at", "margin", "average")
+        shares = (
+            "interchange",
+            "in_part",
+            "strict",
+            "edges",
+            "whole",
+            "merged",
+            "own_source",
+            "opens_at",
+            "margin",
+            "average",
+        )
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share between 0 and 1")

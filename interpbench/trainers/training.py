@@ -267,16 +267,18 @@ def _loss(
 ) -> tuple[Tensor, list[Tensor]]:
     """Mean loss of rows of one kind, and the writers' outputs; `other` are those on each row's source."""
     tokens, variable = rows.tokens.flatten(0, 1), rows.variable.flatten().cpu()
-    replaced, mask = targets.variables[variable], None
+    replaced, mask = targets.variables[variable][..., None] & rows.where.flatten(0, 1)[:, None].cpu(), None
     if kind == "nodes":
-        replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), config.sampling, generator)
+        silent = draw_silent(targets, len(tokens), silent_share(config), config.sampling, generator)
+        replaced = replaced | silent[..., None]
     else:
         every = {"circuit": targets.outside, "heads": targets.outside_heads}
         mask = (every[kind] if kind in every else draw_edges(targets, generator)).to(config.device)
     frozen = targets.silent.any(0) if config.silent == "stop_grad" else None
-    logits, outputs = model.run(tokens, mask, other, replaced=replaced.T.to(config.device), detached=frozen)
+    here = replaced.movedim(0, -1).to(config.device)
+    logits, outputs = model.run(tokens, mask, other, replaced=here, detached=frozen)
     loss = row_loss(case, logits, rows.answer.flatten(0, 1))
-    plain = ~replaced.any(-1)
+    plain = ~replaced.flatten(1).any(-1)
     if case.next_token and kind == "nodes" and plain.any():
         plain = plain.to(config.device)
         loss = loss + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
