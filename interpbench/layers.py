@@ -186,17 +186,19 @@ class _SmallAttention(torch.autograd.Function):
 
 def _over_features(x: Tensor, y: Tensor) -> Tensor:
     """`[*, i, j, row]`: the sum over features of `x[feature, i, row] * y[feature, j, row]`."""
-    total = x[..., 0, :, None, :] * y[..., 0, None, :, :]
-    for feature in range(1, x.shape[-3]):
-        total.addcmul_(x[..., feature, :, None, :], y[..., feature, None, :, :])
+    (first, second), *pairs = zip(x.unsqueeze(-2).unbind(-4), y.unsqueeze(-3).unbind(-4), strict=True)
+    total = first * second
+    for left, right in pairs:
+        total.addcmul_(left, right)
     return total
 
 
 def _over_positions(weights: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     """`[*, feature, j, row]`: the sum over positions i of `weights[i, j, row] * x[feature, i, row]`."""
-    total = torch.mul(weights[..., None, 0, :, :], x[..., :, 0, None, :], out=out)
-    for i in range(1, x.shape[-2]):
-        total.addcmul_(weights[..., None, i, :, :], x[..., :, i, None, :])
+    (first, second), *pairs = zip(weights.unsqueeze(-4).unbind(-3), x.unsqueeze(-2).unbind(-3), strict=True)
+    total = torch.mul(first, second, out=out)
+    for left, right in pairs:
+        total.addcmul_(left, right)
     return total
 
 

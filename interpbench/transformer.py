@@ -206,7 +206,7 @@ class Transformer:
         if tokens.shape[-1] > config.n_ctx:
             raise ValueError(f"{tokens.shape[-1]} positions; this model has {config.n_ctx}")
 
-        embed = w["embed.W_E"][tokens].movedim((-1, -2), (-3, -2))
+        embed = w["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
         pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
         lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
         shape = embed.shape[-3:]
