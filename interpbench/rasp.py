@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ from torch import Tensor
 from interpbench.case import BOS, PAD, Case
 from interpbench.graph import Circuit, Graph
 from interpbench.transformer import Config, Transformer
+
+AT_ONCE = 1 << 24
+"""How many numbers written into the residual stream are held at once."""
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import RASPExpr, SOp
@@ -122,7 +125,7 @@ class RaspReference:
         where: Tensor | None = None,
     ) -> Tensor:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
-        return self._run(tokens, source, variable, where)[0]
+        return torch.cat([self._run(*some)[0] for some in self._parts(tokens, source, variable, where)])
 
     def outputs_and_readings(
         self,
@@ -132,14 +135,28 @@ class RaspReference:
         where: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
         """The same, and what each component computes, read off the compiled model."""
-        logits, written = self._run(tokens, source, variable, where)
-        outputs = dict(zip(self.model.graph.writers, written, strict=True))
 
         def read(out: Tensor) -> Tensor:
             most, which = out.max(0)
             return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
 
-        return logits, {name: tuple(read(outputs[name][d]) for d in values) for name, values in self._written.items()}
+        logits: list[Tensor] = []
+        told: dict[str, list[list[Tensor]]] = {name: [[] for _ in values] for name, values in self._written.items()}
+        for some in self._parts(tokens, source, variable, where):
+            answers, written = self._run(*some)
+            logits.append(answers)
+            outputs = dict(zip(self.model.graph.writers, written, strict=True))
+            for name, values in self._written.items():
+                for parts, dimensions in zip(told[name], values, strict=True):
+                    parts.append(read(outputs[name][dimensions]))
+        return torch.cat(logits), {name: tuple(map(torch.cat, values)) for name, values in told.items()}
+
+    def _parts(self, tokens: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+        """Some rows of all of them at a time: as many as make a run hold about `AT_ONCE` numbers."""
+        width = tokens.shape[1] * self.model.config.d_model * len(self.model.graph.writers)
+        rows = max(1, AT_ONCE // width)
+        for start in range(0, len(tokens), rows):
+            yield tuple(each if each is None else each[start : start + rows] for each in (tokens, *others))
 
     @torch.no_grad()
     def _run(

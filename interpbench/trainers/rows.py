@@ -90,22 +90,16 @@ def draw_round(
     if config.in_part:
         whole = torch.rand(where.shape, generator=generator) >= config.in_part
         where = whole | (torch.rand(tokens.shape, generator=generator) < 0.5)
-    rows = zip(
-        tokens.flatten(0, 1).split(2048),
-        source.repeat_interleave(config.group, 0).split(2048),
-        variable.flatten().split(2048),
-        where.expand(tokens.shape).flatten(0, 1).split(2048),
-        strict=True,
+    rows = (
+        tokens.flatten(0, 1),
+        source.repeat_interleave(config.group, 0),
+        variable.flatten(),
+        where.expand(tokens.shape).flatten(0, 1),
     )
-    answers: list[Tensor] = []
-    told: list[list[Tensor]] = []
-    for some in rows:
-        logits, readings = reference.outputs_and_readings(*some) if config.hint else (reference.outputs(*some), {})
-        answers.append(answer_of(reference, logits))
-        told.append([value for values in readings.values() for value in values])
+    logits, readings = reference.outputs_and_readings(*rows) if config.hint else (reference.outputs(*rows), {})
     shape = (blocks, config.group)
-    values = tuple(torch.cat(parts).unflatten(0, shape) for parts in zip(*told, strict=True))
-    return Rows(source, tokens, variable, where, torch.cat(answers).unflatten(0, shape), values)
+    values = tuple(value.unflatten(0, shape) for values in readings.values() for value in values)
+    return Rows(source, tokens, variable, where, answer_of(reference, logits).unflatten(0, shape), values)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:
