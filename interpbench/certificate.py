@@ -6,7 +6,7 @@ What is replaced takes its value from an independent input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +78,7 @@ def masks_of(reference: Reference, circuit: Circuit) -> Masks:
 def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) -> dict[str, Any]:
     """What early stopping looks at: accuracy, IIA, strictness on nodes and on all outside edges at once."""
     answer = reference.outputs(data.clean)
-    every = torch.full(data.clean.shape[:1], 0)
-    under = [reference.outputs(data.clean, data.source, every + i) for i in range(len(reference.variables))]
+    under = answers_under_interchange(reference, data)
     asked = [([], answer), (masks.silent, answer), *(([node], answer) for node in masks.silent)]
     asked += zip(reference.variables.values(), under, strict=True)
     right = with_nodes_replaced(model, data, asked)
@@ -111,6 +110,17 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
         "edges_heads": edges_heads,
         "edges": edges,
     }
+
+
+def answers_under_interchange(reference: Reference, data: Data) -> Sequence[Tensor]:
+    """What the reference answers with each of its variables taken from the source, `[row, position, class]` each.
+
+    The variables of a row come one after the other, so that its source is run once for all of them.
+    """
+    rows, variables = len(data.clean), len(reference.variables)
+    clean, source = (tokens.repeat_interleave(variables, 0) for tokens in (data.clean, data.source))
+    told = reference.outputs(clean, source, torch.arange(variables).repeat(rows))
+    return told.unflatten(0, (rows, variables)).unbind(1)
 
 
 def worst_single(
