@@ -23,7 +23,7 @@ from interpbench import certificate, tables
 from interpbench.commands import train
 from interpbench.commands.certify import differences
 from interpbench.subjects import Subject
-from interpbench.trainers.siit import Config
+from interpbench.trainers.settings import Config
 
 HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
 SLOW_PLUGIN = """

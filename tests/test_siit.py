@@ -26,7 +26,8 @@ from interpbench.trainers.rows import (
     make_pool,
     targets_of,
 )
-from interpbench.trainers.siit import TRAINERS, Config, IitConfig, NaturalConfig
+from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
+from interpbench.trainers.siit import TRAINERS
 from interpbench.trainers.state import FlatAdam, Progress
 from interpbench.trainers.training import headline, loudness, plan, rate, silent_share, start, train
 from interpbench.transformer import initialize

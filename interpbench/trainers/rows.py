@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from interpbench.case import Case, Reference, defined
 from interpbench.graph import Circuit
-from interpbench.trainers.siit import Config
+from interpbench.trainers.settings import Config
 
 POOL = 1 << 16
 UNDEFINED = -100

@@ -33,7 +33,7 @@ from interpbench.trainers.rows import (
     make_pool,
     targets_of,
 )
-from interpbench.trainers.siit import Config
+from interpbench.trainers.settings import Config
 from interpbench.trainers.state import FlatAdam, Progress, resume, save
 from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize

@@ -12,7 +12,7 @@ import argparse
 from interpbench import load_case
 from interpbench.certificate import certify
 from interpbench.process import tune_process
-from interpbench.trainers.siit import Config
+from interpbench.trainers.settings import Config
 from interpbench.trainers.training import train
 
 

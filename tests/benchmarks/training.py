@@ -20,7 +20,7 @@ from interpbench import load_case
 from interpbench.certificate import fresh_data, masks_of, measure
 from interpbench.process import tune_process
 from interpbench.trainers.rows import draw_round, make_pool, targets_of
-from interpbench.trainers.siit import Config
+from interpbench.trainers.settings import Config
 from interpbench.trainers.state import FlatAdam, Progress
 from interpbench.trainers.training import row_loss, start, train, train_step
 from interpbench.transformer import Transformer, initialize
