@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -33,7 +35,7 @@ def run_jobs(work: Work, items: Sequence[Any], jobs: int) -> Iterator[Event]:
     """`work(item, report)` for all items in `jobs` processes, which take them in their order.
 
     `work` must be a function of a module; it may `report` facts. Yields events as they come; an exception, or the
-    death of a process, is the end of that item only. Left early, it ends what is running.
+    death of a process, is the end of that item only. Left early, or killed, it ends what is running.
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(range(len(items)))
@@ -80,6 +82,7 @@ def _receive(item: int, pipe: Any, process: Any) -> Event:
 
 def _serve(work: Work, pipe: Connection) -> None:
     """What a process does: for one item after another send facts, then a value or an error."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             item = pipe.recv()
@@ -90,6 +93,14 @@ def _serve(work: Work, pipe: Connection) -> None:
         except Exception as error:  # told to the parent, which counts it
             ended = Event(0, error=one_line(error))
         pipe.send(ended)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has, however that was: nobody would hear what comes of the work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def one_line(error: BaseException) -> str:

@@ -50,6 +50,38 @@ def test_no_more_at_a_time_than_asked_and_an_early_end_ends_all() -> None:
     assert time.monotonic() - began < 5
 
 
+BEATS = """
+import sys, time
+from interpbench.jobs import run_jobs
+
+def beat(path, report):
+    report({"began": True})
+    while True:
+        with open(path, "a") as file:
+            file.write(".")
+        time.sleep(0.02)
+
+if __name__ == "__main__":
+    for event in run_jobs(beat, sys.argv[1:], 1):
+        print("began", flush=True)
+"""
+
+
+def test_work_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    program, beats = tmp_path / "beats.py", tmp_path / "beats"
+    program.write_text(BEATS)
+    with subprocess.Popen([sys.executable, program, beats], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == b"began\n"
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        before = beats.stat().st_size if beats.exists() else 0
+        time.sleep(0.5)
+        if beats.exists() and beats.stat().st_size == before:
+            return
+    raise AssertionError("it works on for nobody")
+
+
 @pytest.mark.parametrize(("error", "text"), [(KeyError("x"), "KeyError: 'x'"), (UsageError("no"), "no")])
 def test_errors_are_one_line(error: Exception, text: str) -> None:
     assert one_line(error) == text
