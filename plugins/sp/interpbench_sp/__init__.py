@@ -48,7 +48,7 @@ class Sp:
     """Subnetwork probing (arXiv 2104.03514), over nodes or over edges."""
 
     name = "sp"
-    version = "0.1.0"
+    version = "0.1.1"
     Config = Config
     presets = {"paper": {"lambda_": PAPER_GRID, "relative": False, "loss": "mse"}}
 

@@ -31,8 +31,8 @@ START = math.log(0.9 / 0.1) + SHIFT
 def discover(problem: Problem, config: Config) -> Discovery:
     """Learn a mask for every lambda.
 
-    Scores are theta (of a node's edges: the lowest that covers them), averaged over the lambdas; of the circuits the
-    smallest faithful one is chosen.
+    Scores are theta (with nodes: that of an edge's ends, the lower one), averaged over the lambdas; of the circuits
+    the smallest faithful one is chosen.
     """
     graph = problem.graph
     loss = problem.check_loss(problem.faithfulness if config.loss == "auto" else config.loss)
@@ -40,8 +40,8 @@ def discover(problem: Problem, config: Config) -> Discovery:
     everything_cut = problem.full.new_ones(1, graph.n_edges)
     scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0
     theta, steps = train(problem, config, loss, units, scale * torch.tensor(config.lambda_, device=problem.device))
-    lowest = F.pad(theta, (0, 1), value=theta.max().item())[:, units].amin(-1)
-    cut = lowest <= 0
+    of_edges = theta if config.edgewise else between_nodes(graph, theta)
+    cut = of_edges <= 0
     chosen = choose_among(problem, cut, config.faithful)
     notes = {
         "units": "edges" if config.edgewise else "nodes",
@@ -56,7 +56,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
         float(weight): Circuit(graph, frozenset(e for e, c in zip(graph.edges, gone, strict=True) if not c))
         for weight, gone in zip(config.lambda_, cut.tolist(), strict=True)
     }
-    scores = EdgeScores(graph, lowest.mean(0).double().cpu().numpy())
+    scores = EdgeScores(graph, of_edges.mean(0).double().cpu().numpy())
     return Discovery(scores, circuits[float(config.lambda_[chosen])], notes, circuits)
 
 
@@ -66,18 +66,30 @@ def edge_units(graph: Graph) -> Int[Tensor, "edge 1"]:
 
 
 def node_units(graph: Graph) -> Int[Tensor, "edge 2"]:
-    """The units of every edge, where they are the q, k, v inputs and the MLPs; -1 where there is none.
+    """The units whose masks an edge carries, where they are q, k, v inputs and MLPs; -1 where there is none."""
+    number = numbers(graph)
+    ends = (edge.split("->") for edge in graph.edges)
+    return torch.tensor([[number.get(reader, -1), number.get(writer, -1)] for writer, reader in ends])
 
-    An edge is kept as far as both its reader's and its writer's units are.
-    """
+
+def numbers(graph: Graph) -> dict[str, int]:
+    """Number of every q, k, v input and every MLP."""
     names = [name for name in graph.readers if "<" in name] + [name for name in graph.writers if name.startswith("m")]
-    number = {name: i for i, name in enumerate(names)}
-    return torch.tensor(
-        [
-            [number.get(reader, -1), number.get(writer, -1)]
-            for writer, reader in (edge.split("->") for edge in graph.edges)
-        ]
-    )
+    return {name: i for i, name in enumerate(names)}
+
+
+def between_nodes(graph: Graph, theta: Float[Tensor, "lambda unit"]) -> Float[Tensor, "lambda edge"]:
+    """Theta of every edge: a circuit of nodes holds the edges between them, so the lower of its two ends.
+
+    A head is kept as far as the most of its q, k, v is, though no mask lies on what it writes.
+    """
+    number = numbers(graph)
+    writers = [
+        [number.get(f"{name}{x}", number.get(name, -1)) for x in ("<q>", "<k>", "<v>")] for name in graph.writers
+    ]
+    readers = [number.get(name, -1) for name in graph.readers]
+    every = F.pad(theta, (0, 1), value=theta.max().item())
+    return torch.minimum(every[:, writers].amax(-1)[:, graph.edge_writer], every[:, readers][:, graph.edge_reader])
 
 
 def train(

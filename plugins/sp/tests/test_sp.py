@@ -5,7 +5,7 @@ import torch
 from interpbench import Graph
 from interpbench.testing import toy_problem
 from interpbench_sp import Config, Sp
-from interpbench_sp.algorithm import SHIFT, START, edge_units, hard_concrete, node_units, train
+from interpbench_sp.algorithm import SHIFT, START, between_nodes, edge_units, hard_concrete, node_units, train
 
 SHORT = Config(steps=20, draws=4)
 
@@ -52,6 +52,12 @@ def test_nodes_are_inputs_of_heads_and_outputs_of_mlps():
     of = {edge: {u for u in units[i].tolist() if u >= 0} for i, edge in enumerate(graph.edges)}
     assert of["embed->logits"] == set() and len(of["m0->a1.h0<q>"]) == 2
     assert of["m0->m1"] == of["m0->logits"] | of["m1->logits"] and of["embed->a1.h0<q>"] == of["pos->a1.h0<q>"]
+    theta = torch.arange(float(units.max() + 1))[None]
+    value = dict(zip(graph.edges, between_nodes(graph, theta)[0].tolist(), strict=True))
+    unit = {edge: max(of[edge]) for edge in graph.edges if len(of[edge]) == 1}
+    assert value["a0.h1->logits"] == unit["embed->a0.h1<v>"], "a head that writes is kept as its q, k or v is"
+    assert value["a0.h0->a1.h1<k>"] == unit["embed->a0.h0<v>"] < unit["embed->a1.h1<k>"]
+    assert value["m0->a1.h0<q>"] == min(of["m0->a1.h0<q>"]) and value["embed->m1"] == unit["embed->m1"]
     problem, truth = toy_problem("numerical")
     found = Sp().discover(problem, Config(edgewise=False))
     assert truth.edges <= found.circuit.edges and not np.isinf(found.scores.values).any()
