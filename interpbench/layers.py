@@ -117,8 +117,8 @@ def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) ->
     """Outputs of a layer's heads, `[*circuit, head, feature, position, row]`, without `b_O`; see `project_heads`."""
     qkv = projected.unflatten(-4, (-1, 3))
     causal = config.attention_dir == "causal"
-    z = _SmallAttention.apply(qkv, causal) if _is_small(qkv) else attend(*qkv.unbind(-4), causal=causal)
-    return (block["attn.W_O"].mT @ cast(Tensor, z).flatten(-2)).unflatten(-1, z.shape[-2:])
+    z = cast(Tensor, _SmallAttention.apply(qkv, causal)) if _is_small(qkv) else attend(*qkv.unbind(-4), causal=causal)
+    return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, z.shape[-2:])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -126,7 +126,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 
     Small heads with rows innermost throughout; large ones row by row, where matrix products win.
     """
-    if _is_small(k):
+    if _is_small(q):
         return _over_positions(_pattern(q, k, causal).transpose(-3, -2), v)
     n = k.shape[-2]
     q, k, v = (x.movedim(-1, -3).contiguous() for x in (q, k, v))
@@ -137,6 +137,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 
 
 def _is_small(x: Tensor) -> bool:
+    """Whether attention runs along the rows: few features times positions, `[*, d_head, position, row]`."""
     return x.shape[-3] * x.shape[-2] <= 200
 
 

@@ -22,11 +22,11 @@ from interpbench.case import BOS, PAD, Case
 from interpbench.graph import Circuit, Graph
 from interpbench.transformer import Config, Transformer
 
-AT_ONCE = 1 << 24
-"""How many numbers written into the residual stream are held at once."""
-
 if TYPE_CHECKING:
     from tracr.rasp.rasp import RASPExpr, SOp
+
+AT_ONCE = 1 << 24
+"""How many numbers written into the residual stream are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
