@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -31,7 +32,7 @@ def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
     """`weight @ x + bias` for weight `[*, out, feature]`, x `[*, feature, n]`, bias `[*, out]`, in one pass."""
     if weight.ndim == x.ndim == 2:
         return torch.addmm(bias[:, None], weight, x)
-    lead = torch.broadcast_shapes(weight.shape[:-2], x.shape[:-2])
+    lead = np.broadcast_shapes(weight.shape[:-2], x.shape[:-2])
     parts = (
         each.expand(*lead, *each.shape[-2:]).reshape(-1, *each.shape[-2:]) for each in (bias[..., None], weight, x)
     )

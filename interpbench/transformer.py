@@ -208,7 +208,7 @@ class Transformer:
 
         embed = w["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
         pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
-        lead = embed.shape[:-3] if mask is None else torch.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
+        lead = embed.shape[:-3] if mask is None else np.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
         shape = embed.shape[-3:]
         live, is_cut, uniform = self._structure(mask)
         live = live | (taps is not None)
@@ -301,14 +301,14 @@ class Transformer:
         return self.graph.live_writers(kept), is_cut, uniform
 
 
-def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: torch.Size) -> Tensor:
+def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: tuple[int, ...]) -> Tensor:
     """`x + cut @ deltas`: what cut edges add to the stream, for `[*circuit, reader, n]`.
 
     The deltas come in pieces, joined once a layer: joining them again for the one reader of an MLP costs more than
     the product.
     """
     if cut.shape[-2] > 1 and len(deltas) > 1:
-        shared = torch.broadcast_shapes(*(delta.shape[:-2] for delta in deltas))
+        shared = np.broadcast_shapes(*(delta.shape[:-2] for delta in deltas))
         deltas[:] = [torch.cat([delta.expand(*shared, *delta.shape[-2:]) for delta in deltas], -2)]
     cut = cut.expand(*lead, *cut.shape[-2:])
     x = x.expand(*lead, cut.shape[-2], x.shape[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import runpy
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import interpbench as ib
+from interpbench.problem import make_problem
 from interpbench.subjects import Subject
 from interpbench.transformer import Config, Transformer, initialize
 
@@ -246,3 +248,12 @@ def test_without_transformer_lens_one_line_says_what_to_install(monkeypatch: pyt
     for ask in (subject.to_hooked, subject.to_bridge, lambda: ib.from_transformer_lens(None, "3")):
         with pytest.raises(ib.MissingExtra, match=r"pip install 'interpbench\[lens\]'"):
             ask()
+
+
+def test_integrated_gradients_through_hooks_are_the_problems_own() -> None:
+    case, subject = ib.load_case("3"), ib.load_subject("3")
+    problem = make_problem(subject.model, *case.pairs(50, 0), case.output)
+    hooks = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "hooks.py"))
+    through_hooks = hooks["hooked_eap_ig"](subject.to_hooked(), problem, "shift", 2)
+    masks = torch.tensor([[0.25], [0.75]]).expand(2, problem.graph.n_edges)
+    assert np.allclose(through_hooks, problem.gradients(masks, "shift").mean(0).numpy(), rtol=1e-4, atol=1e-6)

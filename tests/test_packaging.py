@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from interpbench.testing import PUBLIC_MODULES
+
 ROOT = Path(__file__).parent.parent
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -43,9 +45,6 @@ def test_one_version() -> None:
         assert f"interpbench=={version}" in project(folder)["dependencies"]
 
 
-PUBLIC = {"interpbench", "interpbench.graph", "interpbench.problem", "interpbench.testing"}
-
-
 @pytest.mark.parametrize("folder", PROJECTS[1:], ids=lambda folder: folder.name)
 def test_plugins_use_public_names_only(folder: Path) -> None:
     """Those that a module says are for all, or, where it says nothing, those without an underscore."""
@@ -60,7 +59,7 @@ def test_plugins_use_public_names_only(folder: Path) -> None:
                 used |= {(node.module or "", name.name) for name in node.names}
     for module, name in sorted(used):
         if module.split(".")[0] != own:
-            assert module in PUBLIC, f"{module} is not for plugins"
+            assert module in PUBLIC_MODULES, f"{module} is not for plugins"
             assert name in getattr(importlib.import_module(module), "__all__", [name]) and not name.startswith("_")
     assert ("interpbench", "hookimpl") in used
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from interpbench.adam import adam_step
 from interpbench.errors import InterpbenchError
 from interpbench.transformer import Transformer
 
@@ -109,21 +110,16 @@ class FlatAdam:
         self.step += 1
         kept = norm.clamp(max=most)
         self.state["norm"] = kept if self.step == 1 else self.state["norm"].lerp(kept, 0.02)
-        mean, deviation = self._moments("", gradient)
-        self.state["weights"] = self.state["weights"] - lr * mean / deviation
+        self.state["weights"] = self.state["weights"] - self._step("", gradient, lr)
         self.state["average"].lerp_(self.state["weights"], 1 - min(self.decay, self.step / (self.step + 9)))
 
     def update_readout(self, gradient: Tensor) -> None:
         """One step of the hints' weights, after `update`."""
-        mean, deviation = self._moments("readout_", gradient)
-        self.state["readout"] = self.state["readout"] - READOUT_RATE * mean / deviation
+        self.state["readout"] = self.state["readout"] - self._step("readout_", gradient, READOUT_RATE)
 
-    def _moments(self, kind: str, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the gradients so far, this one among them."""
-        unbiased = []
-        for name, value, beta in zip(("mean", "square"), (gradient, gradient.square()), self.betas, strict=True):
-            unbiased.append(self.state[kind + name].lerp_(value, 1 - beta) / (1 - beta**self.step))
-        return unbiased[0], unbiased[1].sqrt() + 1e-8
+    def _step(self, kind: str, gradient: Tensor, lr: float) -> Tensor:
+        moments = self.state[f"{kind}mean"], self.state[f"{kind}square"]
+        return adam_step(*moments, gradient, self.step, lr, self.betas)
 
 
 @dataclass

@@ -1,13 +1,14 @@
 """Our techniques beside plain implementations, in one run: `python tests/benchmarks/discovery.py 3 11 2`.
 
 CPU seconds of one thread. The models are bundled subjects, or with --model tracr the compiled references. EAP-IG goes
-over masks, with one pass for each point in the plain one; plain ACDC takes one pass for each edge; plain SP is the
-published one, full batches at one rate.
+over masks, with one pass for each point in the plain one, and in the one through hooks of TransformerLens (extra
+`lens`); plain ACDC takes one pass for each edge; plain SP is the published one, full batches at one rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 
 import numpy as np
@@ -41,7 +42,16 @@ def compare_eap(problem, loss, arguments):
 
 
 def compare_eap_ig(problem, loss, arguments):
-    theirs, slow = seconds(lambda: plain.plain_eap_ig(problem, loss, arguments.points), repeats=3)
+    return _compare_eap_ig(problem, loss, arguments, plain.plain_eap_ig)
+
+
+def compare_eap_ig_hooks(problem, loss, arguments):
+    model = Hooked(problem.model)
+    return _compare_eap_ig(problem, loss, arguments, lambda *rest: hooks.hooked_eap_ig(model, *rest))
+
+
+def _compare_eap_ig(problem, loss, arguments, other):
+    theirs, slow = seconds(lambda: other(problem, loss, arguments.points), repeats=3)
     config = Eap.Config(ig="masks", ig_steps=arguments.points)
     ours, fast = seconds(lambda: attribute(problem, config, loss), repeats=3)
     return slow, fast, difference(ours.numpy(), theirs)
@@ -50,7 +60,7 @@ def compare_eap_ig(problem, loss, arguments):
 def compare_acdc(problem, loss, arguments):
     order = visiting_order(problem.graph)
     (left, _), slow = seconds(lambda: plain.plain_acdc(problem, problem.faithfulness, arguments.tau, order))
-    ours, fast = seconds(lambda: Acdc().discover(problem, Acdc.Config(tau=(arguments.tau,))))
+    ours, fast = seconds(lambda: Acdc().discover(problem, Acdc.Config(tau=(arguments.tau,))), repeats=3)
     return slow, fast, f"{len(left ^ ours.circuit.edges)} of {len(left)} edges differ"
 
 
@@ -69,6 +79,12 @@ def difference(ours, theirs):
 
 
 TECHNIQUES = {"eap": compare_eap, "eap-ig": compare_eap_ig, "acdc": compare_acdc, "sp": compare_sp}
+if importlib.util.find_spec("transformer_lens"):
+    import hooks
+
+    from interpbench.lens import Hooked
+
+    TECHNIQUES["eap-ig-hooks"] = compare_eap_ig_hooks
 
 
 def main() -> None:
@@ -82,7 +98,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of plain SP")
     arguments = parser.parse_args()
     tune_process()
-    print(f"{'case':>6} {'what':<6} {'plain s':>9} {'ours s':>9} {'ratio':>7}  agreement")
+    print(f"{'case':>6} {'what':<12} {'plain s':>9} {'ours s':>9} {'ratio':>7}  agreement")
     for name in arguments.cases:
         case, subject = load_case(name), load_subject(name, arguments.model)
         clean, corrupted = case.pairs(arguments.samples, 0)
@@ -90,7 +106,7 @@ def main() -> None:
         loss = "logit-diff" if case.output == "categorical" else "shift"
         for technique in arguments.techniques.split(","):
             slow, fast, told = TECHNIQUES[technique](problem, loss, arguments)
-            print(f"{name:>6} {technique:<6} {slow:9.3f} {fast:9.3f} {slow / fast:7.1f}  {told}", flush=True)
+            print(f"{name:>6} {technique:<12} {slow:9.3f} {fast:9.3f} {slow / fast:7.1f}  {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from interpbench import Circuit, Discovery, EdgeScores, Graph
+from interpbench.adam import adam_step
 from interpbench.problem import Loss, Problem, choose_among
 
 if TYPE_CHECKING:
@@ -100,32 +101,33 @@ def train(
     All weights see the same rows and noise, each as if it were learnt alone; one whose mask stays as it is ends early.
     """
     generator = torch.Generator().manual_seed(problem.seed)
-    theta = problem.full.new_full((len(weights), int(units.max()) + 1), START, requires_grad=True)
-    optimizer = torch.optim.Adam([theta], lr=config.lr)
-    ended = theta.detach().clone()
+    theta = problem.full.new_full((len(weights), int(units.max()) + 1), START)
+    mean, square, ended = torch.zeros_like(theta), torch.zeros_like(theta), theta.clone()
     since, steps = [0] * len(weights), [config.steps] * len(weights)
     learning = list(range(len(weights)))
     for step in range(config.steps):
-        optimizer.param_groups[0]["lr"] = config.lr * min((step + 1) / 10, 1 - step / config.steps)
         part = problem.take(torch.randperm(len(problem.clean), generator=generator)[: config.rows or None])
         noise = torch.empty(config.draws, 1, theta.shape[1], dtype=torch.float64)
         noise = noise.uniform_(1e-4, 1 - 1e-4, generator=generator).logit().to(theta)
-        here, before = theta[learning], theta.detach() > 0
+        here = theta[learning].requires_grad_()
         kept = F.pad(hard_concrete(here + noise), (0, 1), value=1.0)[..., units].prod(-1)
         slope = part.gradients(1 - kept.detach().flatten(0, 1), loss).view_as(kept)
-        optimizer.zero_grad()
         expected = weights[learning].to(here) * (here - SHIFT).sigmoid().mean(-1)
-        (expected.sum() - (slope * kept).sum((-1, 0)).sum() / config.draws).backward()
-        optimizer.step()
-        now = theta.detach() > 0
+        total = expected.sum() - (slope * kept).sum((-1, 0)).sum() / config.draws
+        gradient = torch.zeros_like(theta)
+        gradient[learning] = torch.autograd.grad(total, here)[0]
+        lr = config.lr * min((step + 1) / 10, 1 - step / config.steps)
+        before = theta > 0
+        theta = theta - adam_step(mean, square, gradient, step + 1, lr)
+        now = theta > 0
         for i in list(learning):
             since[i] = 0 if (now[i] != before[i]).any() else since[i] + 1
             if since[i] >= config.patience and not now[i].all():
-                ended[i], steps[i] = theta.detach()[i], step + 1
+                ended[i], steps[i] = theta[i], step + 1
                 learning.remove(i)
         if not learning:
             break
-    ended[learning] = theta.detach()[learning]
+    ended[learning] = theta[learning]
     return ended, steps
 
 
