@@ -4,8 +4,6 @@ Results go to stdout (`--json` for machines), progress and errors to stderr. Sta
 fell short, 2: a mistake in what was asked.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Annotated

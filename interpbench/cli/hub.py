@@ -1,7 +1,5 @@
 """`hub`: published subjects."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Subjects and circuits judged: `eval`, and `score` for files of any tool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """What there is: `list`, `plugins`, `show`, `try`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """What computes: `run`, `bench` and `report`, `train` and `verify`. A plugin's `Config` is its command's options."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Callable
