@@ -63,7 +63,7 @@ def _folded(norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor) ->
 
 
 def _inverse_deviation(config: Config, x: Tensor, mean: Tensor) -> Tensor:
-    variance = torch.linalg.vector_norm(x, dim=-2, keepdim=True).square() / config.d_model - mean.square()
+    variance = x.square().mean(-2, keepdim=True) - mean.square()
     return torch.rsqrt(variance + config.eps)
 
 
