@@ -25,7 +25,8 @@ from interpbench.cache import cache_folder
 from interpbench.case import Case, value_from_json, value_to_json
 from interpbench.files import parse_json
 from interpbench.fingerprint import fingerprint
-from interpbench.rasp import RaspReference, compile_program, subject_config
+from interpbench.rasp import compile_program, subject_config
+from interpbench.rasp_reference import RaspReference
 from interpbench.transformer import Config, Transformer
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from interpbench import compiled as keep
 from interpbench.case import Case, defined
 from interpbench.cases import ioi
 from interpbench.fingerprint import fingerprint
-from interpbench.rasp import RaspReference
+from interpbench.rasp_reference import RaspReference
 from interpbench.testing import CASE_CHECKS
 from interpbench.testing.cases import check_import_is_light
 

@@ -12,7 +12,7 @@ import torch
 
 import interpbench as ib
 from interpbench.graph import Circuit
-from interpbench.rasp import RaspReference
+from interpbench.rasp_reference import RaspReference
 from interpbench.testing import CASE_CHECKS, CHECKS, toy_case, toy_problem
 
 HEAD, ALGORITHM = "__init__.py", "algorithm.py"

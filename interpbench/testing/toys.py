@@ -13,7 +13,7 @@ from torch import Tensor
 from interpbench.case import BOS, Case, Inputs, Token
 from interpbench.graph import Circuit
 from interpbench.problem import Ablation, Output, Problem, make_problem
-from interpbench.rasp import RaspReference
+from interpbench.rasp_reference import RaspReference
 from interpbench.transformer import Config, Transformer
 
 if TYPE_CHECKING:

@@ -1,0 +1,166 @@
+"""A compiled RASP program as a `Reference`: what it answers, its variables, its true circuit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from interpbench.graph import Circuit, Graph
+from interpbench.transformer import Config, Transformer
+
+if TYPE_CHECKING:
+    from tracr.rasp.rasp import SOp
+
+AT_ONCE = 1 << 24
+"""How many numbers written into the residual stream are held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class RaspReference:
+    """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
+
+    `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
+    `alignment` says where a component sits in the subject if not in the same place; `subject` is the shape of the
+    subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
+    """
+
+    program: SOp
+    model: Transformer
+    edges: frozenset[str]
+    components: tuple[str, ...]
+    classes: tuple[Any, ...] | None
+    subject: Config
+    directions: tuple[str, ...]
+    partial: bool = False
+    alignment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, tuple[str, ...]]:
+        """Every used component and the subject's node that carries it."""
+        return {name: (self.alignment.get(name, name),) for name in self.components}
+
+    @property
+    def true_circuit(self) -> Circuit:
+        """The circuit of the compiled model itself."""
+        return Circuit(self.model.graph, self.edges)
+
+    def circuit(self, graph: Graph) -> Circuit:
+        """The true circuit carried over to a subject's graph by the alignment."""
+        return Circuit(graph, frozenset(self._carry(edge) for edge in self.edges))
+
+    def published_circuit(self, graph: Graph) -> Circuit:
+        """The circuit that the published benchmark (arXiv 2407.14494) takes for the true one.
+
+        Where an MLP reads two values of which one was made from the other, it lacks the edge that carries the older
+        one. The compiled model uses those edges all the same: cut, they change its answers (a test shows it).
+        """
+        kept = set(self.edges)
+        inputs: dict[str, set[str]] = {}
+        for edge in self.edges:
+            writer, reader = edge.split("->")
+            if reader.startswith("m"):
+                inputs.setdefault(reader, set()).add(writer)
+        for mlp in sorted(inputs, key=lambda name: int(name[1:])):
+            kept -= {
+                f"{older}->{mlp}"
+                for older in inputs[mlp]
+                if any(f"{older}->{newer}{value}" in kept for newer in inputs[mlp] for value in ("", "<v>"))
+            }
+        return Circuit(graph, frozenset(map(self._carry, kept)))
+
+    def _carry(self, edge: str) -> str:
+        writer, reader = edge.split("->")
+        node, bracket, kind = reader.partition("<")
+        return f"{self.alignment.get(writer, writer)}->{self.alignment.get(node, node)}{bracket}{kind}"
+
+    @cached_property
+    def _written(self) -> dict[str, list[list[int]]]:
+        """The dimensions of the residual stream that each component writes to, by the value that they hold."""
+        written = {}
+        for name in self.components:
+            layer, _, head = name[1:].partition(".h")
+            kind = "attn.W_O" if head else "mlp.W_out"
+            weight = self.model.weights[f"blocks.{layer}.{kind}"]
+            values: dict[str, list[int]] = {}
+            for dimension in (weight[int(head)] if head else weight).any(0).nonzero().flatten().tolist():
+                if expression := self.directions[dimension]:
+                    values.setdefault(expression, []).append(dimension)
+            written[name] = list(values.values())
+        return written
+
+    @property
+    def reading_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Of what each component computes; see `Reference.reading_sizes`."""
+        return {name: tuple(map(len, values)) for name, values in self._written.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of shape, weights (to six decimals), classes, circuit and alignment."""
+        facts = [repr(self.model.config), repr(self.classes), *sorted(self.edges), repr(sorted(self.alignment.items()))]
+        sha = hashlib.sha256(json.dumps(facts).encode())
+        for name, weight in sorted(self.model.weights.items()):
+            sha.update(name.encode())
+            sha.update((weight.double().numpy().round(6) + 0.0).tobytes())
+        return sha.hexdigest()[:16]
+
+    def outputs(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
+        return torch.cat([self._run(*some)[0] for some in self._parts(tokens, source, variable, where)])
+
+    def outputs_and_readings(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
+        """The same, and what each component computes, read off the compiled model."""
+
+        def read(out: Tensor) -> Tensor:
+            most, which = out.max(0)
+            return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
+
+        logits: list[Tensor] = []
+        told: dict[str, list[list[Tensor]]] = {name: [[] for _ in values] for name, values in self._written.items()}
+        for some in self._parts(tokens, source, variable, where):
+            answers, written = self._run(*some)
+            logits.append(answers)
+            outputs = dict(zip(self.model.graph.writers, written, strict=True))
+            for name, values in self._written.items():
+                for parts, dimensions in zip(told[name], values, strict=True):
+                    parts.append(read(outputs[name][dimensions]))
+        return torch.cat(logits), {name: tuple(map(torch.cat, values)) for name, values in told.items()}
+
+    def _parts(self, tokens: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+        """Some rows of all of them at a time: as many as make a run hold about `AT_ONCE` numbers."""
+        width = tokens.shape[1] * self.model.config.d_model * len(self.model.graph.writers)
+        rows = max(1, AT_ONCE // width)
+        for start in range(0, len(tokens), rows):
+            yield tuple(each if each is None else each[start : start + rows] for each in (tokens, *others))
+
+    @torch.no_grad()
+    def _run(
+        self, tokens: Tensor, source: Tensor | None, variable: Tensor | None, where: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits and all writers' outputs, under an interchange if there is one."""
+        if source is None or variable is None:
+            return self.model.run(tokens)
+        writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
+        here = torch.ones(1, len(tokens), dtype=torch.bool) if where is None else where.T
+        replaced = torch.zeros(len(self.model.graph.writers), *here.shape, dtype=torch.bool)
+        replaced[writers] = (variable == torch.arange(len(writers))[:, None])[:, None] & here
+        distinct, which = source.unique(dim=0, return_inverse=True)
+        return self.model.run(tokens, other=self.model.writers(distinct)[..., which], replaced=replaced)
