@@ -31,6 +31,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interpbench.adam import adam_step
 from interpbench.errors import UsageError
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.incremental import Incremental
@@ -45,6 +46,7 @@ __all__ = [
     "Loss",
     "Problem",
     "Technique",
+    "adam_step",
     "choose_among",
     "choose_top",
     "make_problem",

@@ -27,7 +27,7 @@ from interpbench.testing.workers import (
     unshared,
 )
 
-PUBLIC_MODULES = ("interpbench", "interpbench.adam", "interpbench.graph", "interpbench.problem", "interpbench.testing")
+PUBLIC_MODULES = ("interpbench", "interpbench.graph", "interpbench.problem", "interpbench.testing")
 NEAR_THE_TRUTH = ("Case", "Subject", "judge", "load_case", "load_subject", "run")
 """Names of `interpbench` through which a technique could get at what it is judged by."""
 

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from interpbench import Circuit, Discovery, EdgeScores, Graph
-from interpbench.adam import adam_step
-from interpbench.problem import Loss, Problem, choose_among
+from interpbench.problem import Loss, Problem, adam_step, choose_among
 
 if TYPE_CHECKING:
     from interpbench_sp import Config
