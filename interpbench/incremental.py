@@ -193,9 +193,13 @@ class Incremental:
             for narrow in (False, True):
                 some = [r for r in reached if self._is_narrow(r) == narrow]
                 if some:
-                    parts = [self._narrow(d) if narrow else d for d in differences.values()]
-                    kept = torch.from_numpy(self._kept[np.ix_(some, writers)]).to(parts[0])
-                    added = (kept @ torch.stack(parts).flatten(1)).unflatten(1, parts[0].shape)
+                    near = [w for w in writers if self._kept[some, w].any()]
+                    parts = [self._narrow(differences[w]) if narrow else differences[w] for w in near]
+                    if len(some) == 1:
+                        added = [sum(parts[1:], parts[0])]
+                    else:
+                        kept = torch.from_numpy(self._kept[np.ix_(some, near)]).to(parts[0])
+                        added = (kept @ torch.stack(parts).flatten(1)).unflatten(1, parts[0].shape)
                     for reader, more in zip(some, added, strict=True):
                         inputs[reader] = inputs.get(reader, self._input(reader)) + more
             changed = sorted({*changed, *reached})
