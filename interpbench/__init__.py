@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
+    from interpbench.architecture import Config
     from interpbench.case import Case
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
     from interpbench.evaluate import judge
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from interpbench.scoring import score
     from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
     from interpbench.trainers import Trained, Trainer
-    from interpbench.transformer import Config, Transformer
+    from interpbench.transformer import Transformer
 
 _HOME = {
+    "architecture": ("Config",),
     "case": ("Case",),
     "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
     "evaluate": ("judge",),
@@ -39,7 +41,7 @@ _HOME = {
     "scoring": ("score",),
     "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
     "trainers": ("Trained", "Trainer"),
-    "transformer": ("Config", "Transformer"),
+    "transformer": ("Transformer",),
 }
 _MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
 

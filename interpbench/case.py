@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from interpbench.architecture import Config
     from interpbench.graph import Circuit, Graph
-    from interpbench.transformer import Config
 
 Token = str | int | float
 Inputs = list[tuple[Token, ...]]

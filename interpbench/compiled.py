@@ -21,13 +21,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from interpbench import rasp
+from interpbench.architecture import Config
 from interpbench.cache import cache_folder
 from interpbench.case import Case, value_from_json, value_to_json
 from interpbench.files import parse_json
 from interpbench.fingerprint import fingerprint
 from interpbench.rasp import compile_program, subject_config
 from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Config, Transformer
+from interpbench.transformer import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp

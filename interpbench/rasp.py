@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from interpbench.architecture import Config
 from interpbench.case import BOS, PAD, Case
 from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Config, Transformer
+from interpbench.transformer import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import RASPExpr, SOp

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from interpbench.architecture import Config
 from interpbench.graph import Circuit, Graph
-from interpbench.transformer import Config, Transformer
+from interpbench.transformer import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp

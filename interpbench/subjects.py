@@ -22,8 +22,9 @@ from interpbench.stored import CARD, CIRCUIT, COMPILED, HUB, WEIGHTS, models, re
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from interpbench.architecture import Config
     from interpbench.graph import Circuit
-    from interpbench.transformer import Config, Transformer
+    from interpbench.transformer import Transformer
 
 CARD_SCHEMA = 1
 CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
@@ -264,7 +265,7 @@ def _read_weights(path: Path) -> Transformer:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    from interpbench.transformer import Config
+    from interpbench.architecture import Config
 
     try:
         if not path.is_file():

@@ -27,12 +27,13 @@ import torch
 
 import interpbench as ib
 from interpbench import certificate, metadata, stored
+from interpbench.architecture import Config
 from interpbench.certificate import agreement, fresh_data
 from interpbench.graph import Graph
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.published import CONFIG, WEIGHTS, read_published
 from interpbench.hub.unpickle import read_plain
-from interpbench.transformer import Config, initialize
+from interpbench.transformer import initialize
 
 DATA = Path(__file__).parent / "data" / "hub"
 CHECK = json.loads((DATA / "check.json").read_text())

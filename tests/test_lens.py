@@ -15,9 +15,10 @@ import pytest
 import torch
 
 import interpbench as ib
+from interpbench.architecture import Config
 from interpbench.problem import make_problem
 from interpbench.subjects import Subject
-from interpbench.transformer import Config, Transformer, initialize
+from interpbench.transformer import Transformer, initialize
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 lens_ = pytest.importorskip("transformer_lens")

@@ -14,9 +14,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from interpbench.architecture import Config as Shape
 from interpbench.problem import Problem, make_problem
 from interpbench.protocols import configure
-from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer
 from interpbench_acdc import Acdc
 from interpbench_eap import Eap

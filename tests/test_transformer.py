@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interpbench.transformer import Config, Tap, Transformer, initialize
+from interpbench.architecture import Config
+from interpbench.transformer import Tap, Transformer, initialize
 
 ROWS = 3
 

@@ -118,7 +118,7 @@ class IoiReference:
     )
 
     def __init__(self, tokens: tuple[Token, ...]) -> None:
-        from interpbench.transformer import Config
+        from interpbench.architecture import Config
 
         self.classes = tokens
         self.names = [i for i, token in enumerate(tokens) if token in _NAME_SET]

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interpbench.architecture import Config
 from interpbench.case import Case, value_from_json
 from interpbench.catalogue import facts_of
 from interpbench.errors import InterpbenchError, brief, first_line, shown
@@ -27,7 +28,6 @@ from interpbench.hub.edges import parse_edges
 from interpbench.hub.unpickle import read_plain
 from interpbench.stored import HUB
 from interpbench.subjects import Subject, check_fit, sound_model
-from interpbench.transformer import Config
 
 WEIGHTS, CONFIG, EDGES, TRAINING = "ll_model.pth", "ll_model_cfg.pkl", "edges.pkl", "meta.json"
 LARGEST = {WEIGHTS: 256 * MEGABYTE, **dict.fromkeys((CONFIG, EDGES, TRAINING), MEGABYTE // 4)}

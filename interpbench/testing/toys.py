@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interpbench.architecture import Config
 from interpbench.case import BOS, Case, Inputs, Token
 from interpbench.graph import Circuit
 from interpbench.problem import Ablation, Output, Problem, make_problem
 from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Config, Transformer
+from interpbench.transformer import Transformer
 
 if TYPE_CHECKING:
     import numpy as np

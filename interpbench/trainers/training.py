@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from interpbench.architecture import Config as Shape
 from interpbench.case import Case, Reference
 from interpbench.certificate import THRESHOLD, Masks, fresh_data, masks_of, measure, single_edges, worst_single
 from interpbench.errors import InterpbenchError, UsageError
@@ -35,7 +36,6 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.settings import Config
 from interpbench.trainers.state import FlatAdam, Progress, resume, save
-from interpbench.transformer import Config as Shape
 from interpbench.transformer import Transformer, initialize
 
 ENOUGH = 0.8
