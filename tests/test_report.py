@@ -68,6 +68,11 @@ def test_methods_are_named_by_what_sets_them_apart() -> None:
     assert method_names([base, other]) == ["eap loss=kl", "eap loss=ce"]
     acdc = base | {"technique": "acdc", "config": {"tau": [1, 2]}, "samples": 10}
     assert method_names([base, acdc]) == ["eap [5]", "acdc [10]"]
+    newer = [acdc | {"technique_version": "2"}, base | {"technique_version": "2"}]
+    assert method_names([base, newer[0]]) == ["eap [5]", "acdc [10]"], (
+        "versions of two techniques have nothing in common"
+    )
+    assert method_names([base, newer[1]]) == ["eap [1]", "eap [2]"]
 
 
 def test_runs_on_replaced_weights_are_left_out(runs_folder: Path, tmp_path: Path) -> None:

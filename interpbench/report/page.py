@@ -41,8 +41,9 @@ def _facts(runs: Sequence[Run]) -> str:
     for name in (*SETTINGS, "seed"):
         values = sorted({str(run.record[name]) for run in runs})
         told.append(f"{name.replace('_', ' ')} {', '.join(values)}")
+    techniques = sorted({f"{run.record['technique']} {run.record['technique_version']}" for run in runs})
     versions = sorted({f"{name} {number}" for run in runs for name, number in run.record["versions"].items()})
-    return escape("; ".join([f"{len(runs)} runs", *told, *versions]))
+    return escape("; ".join([f"{len(runs)} runs", *told, *techniques, *versions]))
 
 
 def _table(table: Table) -> str:

@@ -20,7 +20,7 @@ METRICS = (
 )
 """Numbers of a run that are compared, by their place in `metrics`. Higher is better but for `fpr` and `cmd`."""
 
-SETTINGS = ("model", "ablation", "samples", "unique", "protocol", "technique_version")
+SETTINGS = ("model", "ablation", "samples", "unique", "protocol")
 """What distinguishes methods beside the technique and its configuration, where it differs."""
 
 
@@ -99,19 +99,22 @@ def name_runs(found: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[Run]:
 
 
 def method_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For every record its technique, the options in which runs of that technique differ, and the settings in which
-    any runs differ: `eap loss=kl [tracr, 100]`.
+    """For every record its technique, the options and versions in which runs of that technique differ, and the
+    settings in which any runs differ: `eap loss=kl [tracr, 100]`.
     """
     differing = [name for name in SETTINGS if len({record[name] for record in records}) > 1]
-    configs: dict[str, list[Mapping[str, Any]]] = {}
-    for record in records:
-        configs.setdefault(record["technique"], []).append(record["config"])
-    options = {technique: _differing(seen) for technique, seen in configs.items()}
+    options, versions = {}, {}
+    for technique in {record["technique"] for record in records}:
+        seen = [record for record in records if record["technique"] == technique]
+        options[technique] = _differing([record["config"] for record in seen])
+        versions[technique] = {record["technique_version"] for record in seen}
     names = []
     for record in records:
-        told = [f"{key.rstrip('_')}={_short(record['config'].get(key))}" for key in options[record["technique"]]]
-        settings = ", ".join(_short(record[name]) for name in differing)
-        names.append(" ".join([record["technique"], *told, *([f"[{settings}]"] if settings else [])]))
+        technique = record["technique"]
+        told = [f"{key.rstrip('_')}={_short(record['config'].get(key))}" for key in options[technique]]
+        settings = [_short(record[name]) for name in differing]
+        settings += [record["technique_version"]] if len(versions[technique]) > 1 else []
+        names.append(" ".join([technique, *told, *([f"[{', '.join(settings)}]"] if settings else [])]))
     return names
 
 
