@@ -41,16 +41,15 @@ def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
 def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
 
-    Layer norm costs no pass over `x` of its own: centring and the learned scale (`norm`: scale and shift, for `LN`)
-    are folded into the weight, the mean is one more row of it, and the division by the deviation comes afterwards.
+    Centring and a layer norm's learned scale (`norm`: scale and shift, for `LN`) are folded into the weight, and the
+    division by the deviation comes afterwards, so that no normalised copy of `x` is made. The mean is a product of its
+    own: as one more row of the weight it would have the gradients of all others copied.
     """
     if config.normalization_type is None:
         return affine(weight, x, bias)
     weight, bias = _folded(norm, weight, bias)
     mean_row = torch.full_like(weight[..., :1, :], 1 / config.d_model)
-    out = torch.cat([weight, mean_row], -2) @ x
-    out, mean = out[..., :-1, :], out[..., -1:, :]
-    return out * _inverse_deviation(config, x, mean) + bias[..., None]
+    return torch.addcmul(bias[..., None], weight @ x, _inverse_deviation(config, x, mean_row @ x))
 
 
 def _folded(norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
