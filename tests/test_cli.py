@@ -25,7 +25,19 @@ from interpbench.commands.certify import differences
 from interpbench.subjects import Subject
 from interpbench.trainers.settings import Config
 
-HEAVY = ("torch", "numpy", "jax", "tracr", "transformers", "transformer_lens", "matplotlib", "networkx", "pydantic")
+HEAVY = (
+    "torch",
+    "torch._dynamo",
+    "sympy",
+    "numpy",
+    "jax",
+    "tracr",
+    "transformers",
+    "transformer_lens",
+    "matplotlib",
+    "networkx",
+    "pydantic",
+)
 SLOW_PLUGIN = """
 import os, pathlib, time
 from dataclasses import dataclass
@@ -337,6 +349,12 @@ def imports(tmp_path: Path, *words: str, **environment: str) -> set[str]:
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["plugins"], ["run", "--help"]])
 def test_quick_commands_import_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
     assert imports(tmp_path, *words) == set()
+
+
+@pytest.mark.parametrize("technique", ["acdc", "eap", "sp"])
+def test_a_run_imports_pytorch_and_no_more(tmp_path: Path, technique: str) -> None:
+    """PyTorch itself imports SymPy and its compiler where a function of it wants them: up to a second a process."""
+    assert imports(tmp_path, "run", technique, "--case", "3", "--samples", "50") == {"torch", "numpy"}
 
 
 @pytest.mark.parametrize("case", ["3", "113"])
