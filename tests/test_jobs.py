@@ -55,15 +55,16 @@ import sys, time
 from interpbench.jobs import run_jobs
 
 def beat(path, report):
-    report({"began": True})
-    while True:
-        with open(path, "a") as file:
-            file.write(".")
-        time.sleep(0.02)
+    with open(path, "a", buffering=1) as file:
+        print(file=file)
+        report({"beats": True})
+        while True:
+            print(file=file)
+            time.sleep(0.02)
 
 if __name__ == "__main__":
     for event in run_jobs(beat, sys.argv[1:], 1):
-        print("began", flush=True)
+        print("beats", flush=True)
 """
 
 
@@ -71,13 +72,13 @@ def test_work_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program, beats = tmp_path / "beats.py", tmp_path / "beats"
     program.write_text(BEATS)
     with subprocess.Popen([sys.executable, program, beats], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None and parent.stdout.readline() == b"began\n"
+        assert parent.stdout is not None and parent.stdout.readline() == b"beats\n"
         parent.kill()
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        before = beats.stat().st_size if beats.exists() else 0
+        before = beats.stat().st_size
         time.sleep(0.5)
-        if beats.exists() and beats.stat().st_size == before:
+        if beats.stat().st_size == before:
             return
     raise AssertionError("it works on for nobody")
 
