@@ -15,6 +15,7 @@ KINDS: Mapping[str, tuple[str | None, ...]] = {
     "attention_dir": ("causal", "bidirectional"),
     "normalization_type": (None, "LN", "LNPre"),
 }
+"""The kinds that `layers.py` can compute."""
 
 LARGEST = 1_000_000
 """More than this in one dimension is a mistake in a file."""

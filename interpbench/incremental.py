@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interpbench.layers import attend, mlp, project, unembed
+from interpbench.layers import attend, mlp, norm_of, project, projections, unembed
 
 if TYPE_CHECKING:
     from interpbench.problem import Loss, Problem
@@ -127,12 +127,8 @@ class Incremental:
 
     def _head_weights(self, layer: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
         """Weight `[reader, d_head, d_model]`, bias `[reader, d_head]` and norm of a layer's q, k, v."""
-        w, block = self.model.weights, f"blocks.{layer}."
-        scale = {"Q": self.config.attn_scale, "K": 1.0, "V": 1.0}
-        weight = torch.stack([w[f"{block}attn.W_{x}"].mT / scale[x] for x in "QKV"], 1).flatten(0, 1)
-        bias = torch.stack([w[f"{block}attn.b_{x}"] / scale[x] for x in "QKV"], 1).flatten(0, 1)
-        norm = (w[f"{block}ln1.w"], w[f"{block}ln1.b"]) if f"{block}ln1.w" in w else None
-        return weight, bias, norm
+        block = self._block(layer)
+        return *projections(self.config, block), norm_of(block, "ln1")
 
     def _is_narrow(self, reader: int) -> bool:
         """Whether only scored positions of this reader matter: q of the last layer, its MLP, the logits."""
@@ -195,7 +191,7 @@ class Incremental:
                 if some:
                     near = [w for w in writers if self._kept[some, w].any()]
                     parts = [self._narrow(differences[w]) if narrow else differences[w] for w in near]
-                    if len(some) == 1:
+                    if len(some) == 1:  # a sum needs no copy of all parts side by side
                         added = [sum(parts[1:], parts[0])]
                     else:
                         kept = torch.from_numpy(self._kept[np.ix_(some, near)]).to(parts[0])

@@ -65,7 +65,8 @@ def _inverse_deviation(config: Config, x: Tensor, mean: Tensor) -> Tensor:
     return torch.rsqrt(variance + config.eps)
 
 
-def _norm(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+def norm_of(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
+    """Scale and shift of a layer norm, None where it has none."""
     return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
 
 
@@ -76,7 +77,7 @@ def heads_of(config: Config, block: Mapping[str, Tensor], heads: Sequence[int]) 
     return {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
 
 
-def _projections(config: Config, block: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def projections(config: Config, block: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Weight `[3 * head, d_head, d_model]` and bias `[3 * head, d_head]` of q, k, v; q is scaled."""
     scale = {"Q": config.attn_scale, "K": 1.0, "V": 1.0}
     weight = torch.stack([block[f"attn.W_{k}"].mT / scale[k] for k in "QKV"], 1).flatten(0, 1)
@@ -89,22 +90,22 @@ def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Ten
     `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
     for all, `[*circuit, 1, ...]`.
     """
-    weight, bias = _projections(config, block)
+    weight, bias = projections(config, block)
     if x.shape[-4] == 1:
-        shared = project(config, _norm(block, "ln1"), weight.flatten(0, 1), bias.flatten(), x.squeeze(-4).flatten(-2))
+        shared = project(config, norm_of(block, "ln1"), weight.flatten(0, 1), bias.flatten(), x.squeeze(-4).flatten(-2))
         return shared.unflatten(-2, weight.shape[:2]).unflatten(-1, x.shape[-2:])
-    return project(config, _norm(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-1, x.shape[-2:])
+    return project(config, norm_of(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-1, x.shape[-2:])
 
 
 def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected: Tensor, gradient: Tensor) -> Tensor:
     """Gradient by the input of each reader, `[*circuit, 3 * head, feature, position, row]`, from that by the
     `projected` q, k, v, where all heads share the input `x`, `[*circuit, 1, feature, position, row]`.
     """
-    weight, bias = _projections(config, block)
+    weight, bias = projections(config, block)
     inner, gradient, shape = x.flatten(-2), gradient.flatten(-2), x.shape[-2:]
     if config.normalization_type is None:
         return (weight.mT @ gradient).unflatten(-1, shape)
-    weight, bias = _folded(_norm(block, "ln1"), weight, bias)
+    weight, bias = _folded(norm_of(block, "ln1"), weight, bias)
     mean = inner.mean(-2, keepdim=True)
     scale = _inverse_deviation(config, inner, mean)
     along = (gradient * (projected.flatten(-2) - bias[..., None])).sum(-2, keepdim=True)
@@ -204,13 +205,13 @@ def _over_positions(weights: Tensor, x: Tensor, out: Tensor | None = None) -> Te
 
 def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Output of a layer's MLP for its input, both `[*circuit, feature, position, row]`."""
-    hidden = project(config, _norm(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
+    hidden = project(config, norm_of(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
     out = affine(block["mlp.W_out"].T, ACTIVATIONS[config.act_fn](hidden), block["mlp.b_out"])
     return out.unflatten(-1, x.shape[-2:])
 
 
 def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
     """Logits `[*circuit, row, position, vocab_out]` for the input `[*circuit, feature, position, row]` of `logits`."""
-    norm = _norm(weights, "ln_final")
+    norm = norm_of(weights, "ln_final")
     logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
     return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))

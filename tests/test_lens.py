@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import interpbench as ib
-from interpbench.architecture import Config
+from interpbench.architecture import KINDS, Config
 from interpbench.problem import make_problem
 from interpbench.subjects import Subject
 from interpbench.transformer import Transformer, initialize
@@ -25,7 +25,8 @@ lens_ = pytest.importorskip("transformer_lens")
 SUBJECTS = (("3", "siit"), ("ioi", "siit"), ("3", "tracr"))
 OLD = "HookedTransformer" in vars(lens_)
 BRIDGE = pytest.param("to_bridge", marks=pytest.mark.skipif(OLD, reason="the bridge came with TransformerLens 4"))
-KINDS = list(itertools.product((None, "LN", "LNPre"), ("causal", "bidirectional"), ("gelu", "gelu_new", "relu")))
+NAMES = ("normalization_type", "attention_dir", "act_fn")
+EVERY_KIND = list(itertools.product(*map(KINDS.__getitem__, NAMES)))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_logits_are_ours(subject: Subject, kind: str) -> None:
         assert close(getattr(subject, kind)()(tokens), subject.model(tokens))
 
 
-@pytest.mark.parametrize(("norm", "direction", "act"), KINDS)
+@pytest.mark.parametrize(("norm", "direction", "act"), EVERY_KIND)
 @pytest.mark.parametrize("kind", ["Hooked", BRIDGE])
 def test_every_kind_of_model(lens: Any, norm: str | None, direction: str, act: str, kind: str) -> None:
     """Also the scale of exactly 1 that the bridge refuses to be made with."""
@@ -101,7 +102,7 @@ def test_the_cache_holds_what_every_writer_adds(subject: Subject) -> None:
 @pytest.mark.skipif(OLD, reason="the bridge came with TransformerLens 4")
 def test_the_cache_holds_what_the_bridge_has(lens: Any) -> None:
     """The bridge has no hooks on single heads, its norms run once a layer, and its scores are masked otherwise."""
-    for norm, direction, act in KINDS:
+    for norm, direction, act in EVERY_KIND:
         model = random_model(norm, direction, act)
         ours, theirs = (made.run_with_cache(TOKENS)[1] for made in (lens.Hooked(model), lens.to_bridge(model)))
         apart = ("q_input", "k_input", "v_input", "hook_result", "hook_attn_scores")
@@ -116,7 +117,7 @@ def test_the_cache_holds_what_the_bridge_has(lens: Any) -> None:
 def test_every_activation_is_that_of_a_hooked_transformer(lens: Any) -> None:
     """Version 2 has the hook of a norm behind its weights."""
     flags = {"use_attn_result": True, "use_split_qkv_input": True, "use_hook_mlp_in": True, "dtype": torch.float64}
-    for norm, direction, act in KINDS:
+    for norm, direction, act in EVERY_KIND:
         model = random_model(norm, direction, act, 8.0)
         ours = lens.Hooked(model)
         theirs = lens_.HookedTransformer(lens_.HookedTransformerConfig(**asdict(model.config), **flags))

@@ -1,7 +1,8 @@
 """The command line. Each command is a few lines; what is heavy is imported inside.
 
 Results go to stdout (`--json` for machines), progress and errors to stderr. Status 0: good, 1: something failed or
-fell short, 2: a mistake in what was asked.
+fell short, 2: a mistake in what was asked. Annotations are not strings in this folder: Typer would compile every one of
+them at every start.
 """
 
 import os

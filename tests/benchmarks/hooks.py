@@ -11,14 +11,14 @@ from interpbench.graph import Graph
 from interpbench.problem import Loss, Problem
 
 
-def points_of(graph: Graph) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Hook point of every group of writers, and of every group of readers (q, k or v of all heads), with its size."""
-    writers, readers = [("hook_embed", 1), ("hook_pos_embed", 1)], []
+def points_of(graph: Graph) -> tuple[list[str], list[str]]:
+    """Hook point of every group of writers, and of every group of readers (q, k or v of all heads)."""
+    writers, readers = ["hook_embed", "hook_pos_embed"], []
     for layer in range(graph.n_layers):
         block = f"blocks.{layer}"
-        readers += [(f"{block}.hook_{x}_input", graph.n_heads) for x in "qkv"] + [(f"{block}.hook_mlp_in", 1)]
-        writers += [(f"{block}.attn.hook_result", graph.n_heads), (f"{block}.hook_mlp_out", 1)]
-    return writers, [*readers, (f"blocks.{graph.n_layers - 1}.hook_resid_post", 1)]
+        readers += [*(f"{block}.hook_{x}_input" for x in "qkv"), f"{block}.hook_mlp_in"]
+        writers += [f"{block}.attn.hook_result", f"{block}.hook_mlp_out"]
+    return writers, [*readers, f"blocks.{graph.n_layers - 1}.hook_resid_post"]
 
 
 def hooked_eap_ig(model, problem: Problem, loss: Loss, steps: int):
@@ -26,8 +26,8 @@ def hooked_eap_ig(model, problem: Problem, loss: Loss, steps: int):
     graph = problem.graph
     writers, readers = points_of(graph)
     with torch.no_grad():
-        _, cache = model.run_with_cache(problem.corrupted, names_filter=[name for name, _ in writers])
-        other = {name: _by_writer(cache[name]) for name, _ in writers}
+        _, cache = model.run_with_cache(problem.corrupted, names_filter=writers)
+        other = {name: _by_writer(cache[name]) for name in writers}
     total = torch.zeros(graph.n_edges)
     for step in range(steps):
         mask = torch.full_like(total, (step + 0.5) / steps, requires_grad=True)
@@ -43,7 +43,7 @@ def hooked_eap_ig(model, problem: Problem, loss: Loss, steps: int):
             moved = torch.einsum("rw,wbpd->bprd", here, changes)
             return value + (moved if value.ndim == 4 else moved.squeeze(2))
 
-        hooks = [(name, keep) for name, _ in writers] + [(name, mix) for name, _ in readers]
+        hooks = [(name, keep) for name in writers] + [(name, mix) for name in readers]
         logits = model.run_with_hooks(problem.clean, fwd_hooks=hooks)
         problem.loss(logits, loss).backward()
         total += mask.grad / steps
