@@ -18,15 +18,15 @@ import pytest
 from jaxtyping import install_import_hook
 
 CHECKED = (
+    "cases.pairs",
     "certificate",
-    "circuit_file",
-    "evaluate",
-    "faithfulness",
-    "incremental",
-    "interventions",
-    "lens",
+    "evaluation",
+    "graph.circuit_file",
     "problem",
+    "trainers.loop",
+    "trainers.optimizer",
     "trainers.rows",
+    "trainers.step",
     "transformer",
 )
 install_import_hook([f"interpbench.{module}" for module in CHECKED], "beartype.beartype")

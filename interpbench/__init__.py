@@ -5,45 +5,31 @@ Everything public is here, loaded on first use: importing this package imports n
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from interpbench.lazy import lazy
 
 if TYPE_CHECKING:
-    __version__: str
-    from interpbench.architecture import Config
-    from interpbench.case import Case
+    from interpbench.cases.case import Case
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
-    from interpbench.evaluate import judge
-    from interpbench.events import ProgressEvent
-    from interpbench.graph import Circuit, EdgeScores, Graph
-    from interpbench.hookspecs import hookimpl
-    from interpbench.plugins import load_case
-    from interpbench.problem import Discovery, Problem, Technique
-    from interpbench.protocols import PAPER_GRID
-    from interpbench.runner import Result, run
-    from interpbench.scoring import score
-    from interpbench.subjects import Subject, from_transformer_lens, load_subject, save_subject
-    from interpbench.trainers import Trained, Trainer
-    from interpbench.transformer import Transformer
-
-_HOME = {
-    "architecture": ("Config",),
-    "case": ("Case",),
-    "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
-    "evaluate": ("judge",),
-    "events": ("ProgressEvent",),
-    "graph": ("Circuit", "EdgeScores", "Graph"),
-    "hookspecs": ("hookimpl",),
-    "plugins": ("load_case",),
-    "problem": ("Discovery", "Problem", "Technique"),
-    "protocols": ("PAPER_GRID",),
-    "runner": ("Result", "run"),
-    "scoring": ("score",),
-    "subjects": ("Subject", "from_transformer_lens", "load_subject", "save_subject"),
-    "trainers": ("Trained", "Trainer"),
-    "transformer": ("Transformer",),
-}
-_MODULE = {name: f"{__name__}.{module}" for module, names in _HOME.items() for name in names}
+    from interpbench.evaluation.protocols import PAPER_GRID
+    from interpbench.evaluation.ranking import judge
+    from interpbench.graph.circuit import Circuit, EdgeScores
+    from interpbench.graph.graph import Graph
+    from interpbench.hooks import hookimpl
+    from interpbench.plugins.progress import ProgressEvent
+    from interpbench.plugins.registry import load_case
+    from interpbench.problem.problem import Problem
+    from interpbench.problem.technique import Discovery, Technique
+    from interpbench.runs.run import Result, run
+    from interpbench.runs.score import score
+    from interpbench.subjects.folder import save_subject
+    from interpbench.subjects.subject import Subject, from_transformer_lens
+    from interpbench.subjects.zoo import load_subject
+    from interpbench.trainers.trainer import Trained, Trainer
+    from interpbench.transformer.config import Config
+    from interpbench.transformer.model import Transformer
 
 __all__ = [
     "PAPER_GRID",
@@ -75,18 +61,31 @@ __all__ = [
     "score",
 ]
 
+_load, __dir__ = lazy(
+    __name__,
+    {
+        "cases.case": ("Case",),
+        "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
+        "evaluation.protocols": ("PAPER_GRID",),
+        "evaluation.ranking": ("judge",),
+        "graph.circuit": ("Circuit", "EdgeScores"),
+        "graph.graph": ("Graph",),
+        "hooks": ("hookimpl",),
+        "plugins.progress": ("ProgressEvent",),
+        "plugins.registry": ("load_case",),
+        "problem.problem": ("Problem",),
+        "problem.technique": ("Discovery", "Technique"),
+        "runs.run": ("Result", "run"),
+        "runs.score": ("score",),
+        "subjects.folder": ("save_subject",),
+        "subjects.subject": ("Subject", "from_transformer_lens"),
+        "subjects.zoo": ("load_subject",),
+        "trainers.trainer": ("Trained", "Trainer"),
+        "transformer.config": ("Config",),
+        "transformer.model": ("Transformer",),
+    },
+)
 
-def __getattr__(name: str) -> Any:
-    """Load a public name from the module that defines it (PEP 562)."""
-    if name == "__version__":
-        from importlib.metadata import version
 
-        return version("interpbench")
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULE[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+def __getattr__(name: str) -> object:
+    return version("interpbench") if name == "__version__" else _load(name)

@@ -45,3 +45,9 @@ def brief(text: str) -> str:
 def shown(value: object) -> str:
     """A value from outside in a message: short, on one line; of what is not a scalar only its type."""
     return f"{value!r:.80}" if value is None or isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line, with the kind of error unless it is one that we word ourselves."""
+    kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())

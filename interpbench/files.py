@@ -73,3 +73,10 @@ def refuse_existing(path: Path, force: bool) -> None:
     """Raise UsageError if the path exists, unless `force` is to replace it."""
     if path.exists() and not force:
         raise UsageError(f"{path} exists; --force replaces it")
+
+
+def cache_folder() -> Path:
+    """The folder; it need not exist."""
+    if chosen := os.environ.get("INTERPBENCH_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interpbench"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import threading
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from interpbench.errors import InterpbenchError
+from interpbench.errors import one_line
 
 Report = Callable[[dict[str, Any]], None]
 Work = Callable[[Any, Report], Any]
@@ -103,7 +104,22 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def one_line(error: BaseException) -> str:
-    """What went wrong, in one line, with the kind of error unless it is one that we word ourselves."""
-    kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
+def tune_process(threads: int = 1) -> None:
+    """Set PyTorch and the allocator up for models of a few thousand weights.
+
+    One thread: two spin longer in their barriers than they compute. Denormals (saturated attention makes many) count
+    as zero. And glibc keeps freed memory instead of giving it back, without which page faults cost as much time as
+    the arithmetic; other C libraries are left alone.
+    """
+    keep = getattr(ctypes.CDLL(None), "mallopt", None)
+    if keep is not None:
+        keep(M_MMAP_THRESHOLD, 1 << 30)
+        keep(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)

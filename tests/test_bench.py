@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from interpbench import bench, plugins, store
 from interpbench.errors import UsageError
-from interpbench.runner import Data
+from interpbench.plugins import registry
+from interpbench.runs import bench, store
+from interpbench.runs.record import Data
 
 QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20", "--jobs", "2")
 
 
 def plan(out: Path, *grid: str, techniques: tuple[str, ...] = ("eap",), resamples: int = 1, models=("siit",)):
-    cases = [plugins.load_case(name) for name in ("3", "4")]
+    cases = [registry.load_case(name) for name in ("3", "4")]
     return bench.make_plan(bench.Matrix(techniques, models, grid, Data(samples=20), resamples, out), cases)
 
 
@@ -65,7 +66,7 @@ def test_cases_without_the_model_are_left_out_and_told(tmp_path: Path, cli: Call
     ended = cli("bench", "--case", "3,ioi", "--models", "tracr", "--techniques", "eap", "--dry-run", "--out", tmp_path)
     assert ended.status == 0 and "no tracr model, left out: ioi" in ended.out
     with pytest.raises(UsageError, match="case ioi"):
-        bench.make_plan(bench.Matrix(["eap"], ["tracr"]), [plugins.load_case("ioi")])
+        bench.make_plan(bench.Matrix(["eap"], ["tracr"]), [registry.load_case("ioi")])
     with pytest.raises(UsageError, match="did you mean 'tracr'"):
         plan(tmp_path, models=("siit", "tracrr"))
 
@@ -108,9 +109,9 @@ def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: 
 
 
 def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told, registry = [], plugins.load()
-    listening = dataclasses.replace(registry, listeners={"mine": lambda event: told.append(event)})
-    monkeypatch.setattr(plugins, "load", lambda: listening)
+    told, installed = [], registry.load()
+    listening = dataclasses.replace(installed, listeners={"mine": lambda event: told.append(event)})
+    monkeypatch.setattr(registry, "load", lambda: listening)
     assert cli(*QUICK, "--out", tmp_path).status == 0
     assert sorted((event.case, event.name, event.seed) for event in told) == [
         (case, name, 0) for case in ("3", "4") for name in ("acdc", "eap")

@@ -12,19 +12,19 @@ import pytest
 import torch
 
 import interpbench
-from interpbench import catalogue, plugins
-from interpbench import compiled as keep
-from interpbench.case import Case, defined
-from interpbench.cases import ioi
-from interpbench.fingerprint import fingerprint
-from interpbench.rasp_reference import RaspReference
-from interpbench.testing import CASE_CHECKS
-from interpbench.testing.cases import check_import_is_light
+from interpbench.cases import Case, defined
+from interpbench.cases.programs import ioi
+from interpbench.cases.rasp import cache as keep
+from interpbench.cases.rasp.fingerprint import fingerprint
+from interpbench.cases.rasp.reference import RaspReference
+from interpbench.catalogue import facts as catalogue
+from interpbench.plugins import registry
+from interpbench.testing.cases import CASE_CHECKS, check_import_is_light
 
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "published_cases.json").read_text())["cases"]
 COMPILED = sorted(PUBLISHED, key=int)
 SAMPLE = ("2", "3", "4", "7", "18", "21", "44", "81", "88", "98")
-ONE_OF_EACH_MODULE = {case.program.__module__: name for name, case in plugins.load().cases.items()}.values()
+ONE_OF_EACH_MODULE = {case.program.__module__: name for name, case in registry.load().cases.items()}.values()
 ALL = [*COMPILED, "ioi", "ioi_next_token"]
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import interpbench
-from interpbench.case import Case
-from interpbench.certificate import certify, fresh_data, necessity, shorter_inputs
+from interpbench.cases import Case
+from interpbench.certificate.certify import certify, necessity, shorter_inputs
+from interpbench.certificate.measure import fresh_data
 from interpbench.graph import Circuit
 from interpbench.transformer import Transformer, initialize
 

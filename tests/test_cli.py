@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 
 import interpbench as ib
-from interpbench import certificate, tables
-from interpbench.commands import train
-from interpbench.commands.certify import differences
-from interpbench.subjects import Subject
+from interpbench.certificate import certify as certificate
+from interpbench.cli import console
+from interpbench.cli.verify import differences
+from interpbench.runs import make as making
+from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.subject import Subject
 from interpbench.trainers.settings import Config
 
 HEAVY = (
@@ -150,7 +152,7 @@ def test_show_to_people_and_draw(cli: Callable, subject_folder: Path, tmp_path: 
 
 def test_show_without_a_subject(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A case whose reference is no transformer, and which nobody has trained: still its circuit."""
-    monkeypatch.setattr("interpbench.stored.ZOO", tmp_path)
+    monkeypatch.setattr("interpbench.subjects.zoo.ZOO", tmp_path)
     shown = json.loads(cli("show", "ioi", "--json").out)
     assert shown["model"] is None and "a4.h1->logits" in shown["circuit"]["edges"]
 
@@ -313,10 +315,10 @@ def test_of_several_seeds_the_best_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_
         return dataclasses.replace(subject, card=subject.card | {"certificate": told, "seed": config.seed})
 
     subject = ib.load_subject("3")
-    monkeypatch.setattr(train, "make_subject", make_subject)
+    monkeypatch.setattr(making, "make_subject", make_subject)
     for seeds, best in ((1, 5), (2, 6), (4, 7)):
-        asked = train.Asked("siit", "3", Config(seed=5), tmp_path / str(seeds), seeds, False)
-        assert train.make(asked, lambda facts: None)["seed"] == best
+        asked = making.Asked("siit", "3", Config(seed=5), tmp_path / str(seeds), seeds, False)
+        assert making.make(asked, lambda facts: None)["seed"] == best
         assert ib.load_subject("3", tmp_path / str(seeds)).card["seed"] == best
 
 
@@ -459,7 +461,7 @@ def test_certificates_are_short_to_people() -> None:
         "strict": {f"m{i}": 1 - i / 10 for i in range(8)},
         "worst_edge": {"heads": {"edge": "m0->m1", "accuracy": 0.25}},
     }
-    assert tables.certificate_rows(certificate) == [
+    assert certificate_rows(certificate) == [
         ("certified", True),
         ("iia: a 1", 0.5),
         ("iia: b", None),
@@ -474,6 +476,6 @@ def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bo
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stderr", stderr)
-    with tables.progress("training", 3) as update:
+    with console.progress("training", 3) as update:
         update(2, {"loss": 0.25, "steps": 8})
     assert ("training" in stderr.getvalue() and "loss 0.250" in stderr.getvalue()) == terminal

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from interpbench.compare import EXACT, a12, jaccard, mean_interval, wilcoxon
+from interpbench.report.statistics import EXACT, a12, jaccard, mean_interval, wilcoxon
 
 numbers = st.floats(-10, 10, allow_nan=False)
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import interpbench as ib
-from interpbench import certificate, hookspecs, plugins
+from interpbench.certificate import certify as certificate
+from interpbench.plugins import hookspecs, registry
 
 ROOT = Path(__file__).parent.parent
 SCAFFOLD = ROOT / "interpbench" / "scaffold"
@@ -63,7 +64,7 @@ def arguments_of(test: Any) -> list[tuple[Any, ...]]:
 
 def test_the_case(page: Callable[[str], Any]) -> None:
     case = page("A case").fraction_of_a
-    assert plugins.load().case("my-fraction") is case
+    assert registry.load().case("my-fraction") is case
     assert isinstance(case, ib.Case) and case.description.startswith("Fraction of 'a'")
     tokens = ["a", "b", "a", "c", "a"]
     assert case.expected(tokens) == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2, 3 / 5])
@@ -72,7 +73,7 @@ def test_the_case(page: Callable[[str], Any]) -> None:
 
 def test_the_technique(page: Callable[[str], Any], cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
     page("A technique")
-    assert plugins.load().technique("mine").name == "mine"
+    assert registry.load().technique("mine").name == "mine"
     words = ("--model", subject_folder, "--samples", "50", "--keep", "3", "--out", tmp_path / "runs", "--json")
     record = json.loads(cli("run", "mine", "--case", "3", *words).out)
     assert record["metrics"]["edges"]["chosen"]["size"] == 3
@@ -102,7 +103,7 @@ def test_the_trainer(
 
 def test_the_follower(page: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
     page("Following progress")
-    (follow,) = plugins.load().listeners.values()
+    (follow,) = registry.load().listeners.values()
     follow(event=ib.ProgressEvent("train", "3", "siit", 0, numbers={"loss": 1.0}))
     follow(event=ib.ProgressEvent("train", "3", "siit", 7, numbers={"accuracy": 0.5}, ended=True))
     assert capsys.readouterr().out == "siit on case 3, seed 7: {'accuracy': 0.5}\n"
@@ -168,7 +169,7 @@ def test_commands_and_options_exist(cli: Callable, command: str) -> None:
     for option in [word for word in words if word.startswith("--") and word != "--help"]:
         assert re.search(rf"{option}\b", said.out)
     for name in re.findall(r"--case (\S+)", command):
-        assert name in ("my-fraction", "mytech", *plugins.load().cases)
+        assert name in ("my-fraction", "mytech", *registry.load().cases)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

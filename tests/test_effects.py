@@ -13,15 +13,16 @@ import pytest
 import torch
 
 import interpbench as ib
-from interpbench import charts
-from interpbench.circuit_file import to_circuit_file
-from interpbench.circuit_score import circuit_scores, cut_mask, evaluate_circuit
-from interpbench.effects import METRICS, node_effects, pairs
+from interpbench.cases.pairs import draw
+from interpbench.certificate.interventions import where_defined, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.evaluate import auroc
-from interpbench.faithfulness import curve
-from interpbench.interventions import draw, where_defined, with_nodes_replaced
+from interpbench.evaluation.circuit_score import circuit_scores, cut_mask, evaluate_circuit
+from interpbench.evaluation.faithfulness import curve
+from interpbench.evaluation.node_effects import METRICS, node_effects, pairs
+from interpbench.evaluation.ranking import auroc
+from interpbench.graph.circuit_file import to_circuit_file
 from interpbench.problem import ABLATIONS, make_problem
+from interpbench.report import charts
 
 plain = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "plain.py"))
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import interpbench as ib
-from interpbench import certificate, plugins
-from interpbench.events import ProgressEvent, notifier, numbers_of
+from interpbench.certificate import certify as certificate
+from interpbench.plugins import registry
+from interpbench.plugins.progress import ProgressEvent, notifier, numbers_of
 
 HERE = Path(__file__).parent
 TRAIN = "train siit --case 3 --steps 6 --eval-every 2 --eval-rows 40 --rows 16 --warmup 3 --seed 5".split()
@@ -86,7 +87,7 @@ def test_one_that_fails_is_told_once_and_the_others_go_on(capsys: pytest.Capture
     for step in range(3):
         notify(ProgressEvent("bench", "3", "eap", 0, step))
     assert heard == [0, 1, 2]
-    assert capsys.readouterr().err == "plugin 'bad' hears no more of this: ValueError: at 0 and more\n"
+    assert capsys.readouterr().err == "plugin 'bad' failed and gets no further events: ValueError: at 0 and more\n"
 
 
 def test_a_training_is_followed_to_its_end(tmp_path: Path, install: Callable, cli: Callable) -> None:
@@ -109,10 +110,10 @@ def test_what_a_follower_raises_ends_no_training(tmp_path: Path, install: Callab
     good = follower(tmp_path, install, "good")
     ended = cli(*TRAIN, "--out", tmp_path / "subject")
     assert ended.status == 0 and len(bad()) == 1 and len(good()) == 7
-    assert ended.err == "plugin 'bad' hears no more of this: RuntimeError: no connection\n"
+    assert ended.err == "plugin 'bad' failed and gets no further events: RuntimeError: no connection\n"
     followed = ib.load_subject("3", tmp_path / "subject").weights_hash
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(plugins.RESTRICT, "")
+        patch.setenv(registry.RESTRICT, "")
         assert cli(*TRAIN, "--out", tmp_path / "alone").status == 0
     assert ib.load_subject("3", tmp_path / "alone").weights_hash == followed
 

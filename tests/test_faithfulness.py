@@ -10,10 +10,10 @@ import pytest
 import torch
 from sklearn import metrics
 
-from interpbench.faithfulness import SHARES, curve, edge_auroc, faithfulness
+from interpbench.evaluation.faithfulness import SHARES, curve, edge_auroc, faithfulness
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.problem import Problem, make_problem
-from interpbench.testing import random_problem, toy_problem
+from interpbench.testing.toys import random_problem, toy_problem
 
 plain = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "plain.py"))
 

@@ -26,14 +26,16 @@ import pytest
 import torch
 
 import interpbench as ib
-from interpbench import certificate, metadata, stored
-from interpbench.architecture import Config
-from interpbench.certificate import agreement, fresh_data
+from interpbench.catalogue import croissant as metadata
+from interpbench.certificate import certify as certificate
+from interpbench.certificate.interventions import agreement
+from interpbench.certificate.measure import fresh_data
 from interpbench.graph import Graph
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.published import CONFIG, WEIGHTS, read_published
 from interpbench.hub.unpickle import read_plain
-from interpbench.transformer import initialize
+from interpbench.subjects import zoo
+from interpbench.transformer import Config, initialize
 
 DATA = Path(__file__).parent / "data" / "hub"
 CHECK = json.loads((DATA / "check.json").read_text())
@@ -196,7 +198,7 @@ def test_the_truth_is_where_the_subject_computes(hub: Hub) -> None:
 
 def test_it_is_converted_once(cli: Callable, hub: Hub) -> None:
     assert pull(cli, "3").status == 0
-    folder = stored.stored_folder(ib.load_case("3"), "hub")
+    folder = zoo.stored_folder(ib.load_case("3"), "hub")
     before, hub.asked = (folder / "weights.safetensors").stat().st_mtime_ns, []
     assert json.loads(pull(cli, "3", "--json").out)["cases"] == [{"case": "3", "state": "there already"}]
     assert hub.asked == [], "a commit that has been converted needs no hub"
@@ -311,7 +313,7 @@ def test_it_is_listed_shown_run_and_verified(
     cli: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     case = ib.load_case("3")
-    assert "hub" not in stored.models(case)
+    assert "hub" not in zoo.models(case)
     assert_one_line(cli("run", "eap", "--case", "3", "--model", "hub"), 2, "`interpbench hub pull 3` fetches it")
     assert pull(cli, "3").status == 0
     rows = json.loads(cli("list", "models", "--json").out)["models"]
@@ -438,7 +440,7 @@ def test_other_edges_are_refused(pair: Any, why: str) -> None:
 
 def test_a_subject_is_published(cli: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_TOKEN", "secret")
-    folder = stored.ZOO / "18" / "siit"
+    folder = zoo.ZOO / "18" / "siit"
     ended = cli("hub", "push", folder, REPO, "--json")
     assert ended.status == 0, ended.err
     assert json.loads(ended.out)["commit"] == f"{hub.address}/{REPO}/commit/1"

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from interpbench.incremental import Incremental
-from interpbench.problem import make_problem
-from interpbench.testing import random_problem
+from interpbench.problem import Incremental, make_problem
+from interpbench.testing.toys import random_problem
 
 SHAPES = {
     "bidirectional": {},

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import interpbench as ib
-from interpbench.errors import UsageError
-from interpbench.jobs import Event, one_line, run_jobs
+from interpbench.errors import UsageError, one_line
+from interpbench.processes import Event, run_jobs
 
 
 def work(item: str, report: Any) -> str:
@@ -52,7 +52,7 @@ def test_no_more_at_a_time_than_asked_and_an_early_end_ends_all() -> None:
 
 BEATS = """
 import sys, time
-from interpbench.jobs import run_jobs
+from interpbench.processes import run_jobs
 
 def beat(path, report):
     with open(path, "a", buffering=1) as file:

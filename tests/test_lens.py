@@ -15,10 +15,10 @@ import pytest
 import torch
 
 import interpbench as ib
-from interpbench.architecture import KINDS, Config
 from interpbench.problem import make_problem
-from interpbench.subjects import Subject
+from interpbench.subjects.subject import Subject
 from interpbench.transformer import Transformer, initialize
+from interpbench.transformer.config import KINDS, Config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 lens_ = pytest.importorskip("transformer_lens")
@@ -31,7 +31,7 @@ EVERY_KIND = list(itertools.product(*map(KINDS.__getitem__, NAMES)))
 
 @pytest.fixture(scope="module")
 def lens() -> Any:
-    from interpbench import lens
+    from interpbench.transformer import lens
 
     return lens
 
@@ -245,7 +245,7 @@ def test_without_a_scale_it_is_one(lens: Any) -> None:
 
 def test_without_transformer_lens_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformer_lens", None)
-    monkeypatch.delitem(sys.modules, "interpbench.lens", raising=False)
+    monkeypatch.delitem(sys.modules, "interpbench.transformer.lens", raising=False)
     subject = ib.load_subject("3")
     for ask in (subject.to_hooked, subject.to_bridge, lambda: ib.from_transformer_lens(None, "3")):
         with pytest.raises(ib.MissingExtra, match=r"pip install 'interpbench\[lens\]'"):

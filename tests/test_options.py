@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from interpbench.errors import UsageError
-from interpbench.options import arguments, make_config, with_options
+from interpbench.plugins.options import arguments, make_config, with_options
 
 
 def option(default: Any, text: str = "") -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from interpbench.testing import PUBLIC_MODULES
+from interpbench.testing.techniques import PUBLIC_MODULES
 
 ROOT = Path(__file__).parent.parent
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]

@@ -6,7 +6,7 @@ import itertools
 import xml.etree.ElementTree as ElementTree
 
 from interpbench.graph import Circuit, Graph
-from interpbench.plot import HEIGHT, WIDTH, circuit_svg, positions
+from interpbench.graph.drawing import HEIGHT, WIDTH, circuit_svg, positions
 
 SVG = "{http://www.w3.org/2000/svg}"
 GRAPH = Graph(6, 4)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from interpbench import plugins
+from interpbench.catalogue.suites import suite_cases
 from interpbench.errors import UsageError
-from interpbench.suites import suite_cases
-from interpbench.testing import check_technique
+from interpbench.plugins import registry
+from interpbench.testing.techniques import check_technique
 
 HERE = Path(__file__).parent
 NOTHING = {"cases": [], "trainers": [], "techniques": [], "progress": False}
@@ -50,17 +50,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return put
 
 
-def row(name: str) -> plugins.Plugin:
-    (found,) = [plugin for plugin in plugins.load().plugins if plugin.name == name]
+def row(name: str) -> registry.Plugin:
+    (found,) = [plugin for plugin in registry.load().plugins if plugin.name == name]
     return found
 
 
 def test_core_comes_through_the_hooks() -> None:
-    registry = plugins.load()
-    assert [plugin.name for plugin in registry.plugins[:2]] == ["cases", "trainers"]
-    assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= registry.cases.keys()
-    assert registry.plugins[0].error is None
-    assert {case.name for case in suite_cases("quick", registry.cases)} == {"3", "4", "7", "18", "44"}
+    installed = registry.load()
+    assert [plugin.name for plugin in installed.plugins[:2]] == ["cases", "trainers"]
+    assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= installed.cases.keys()
+    assert installed.plugins[0].error is None
+    assert {case.name for case in suite_cases("quick", installed.cases)} == {"3", "4", "7", "18", "44"}
 
 
 @pytest.mark.parametrize("name", ["../mine", "a/b", "", ".hidden", "a b", "a\\nb"])
@@ -71,8 +71,8 @@ def test_names_become_folders_and_must_be_names(install: Callable[[str, str], No
 
 def test_a_plugin_is_found(install: Callable[[str, str], None]) -> None:
     install("good", TECHNIQUE)
-    assert row("good") == plugins.Plugin("good", "dist-good", "1.0", techniques=("mine",))
-    assert plugins.load().technique("mine").name == "mine"
+    assert row("good") == registry.Plugin("good", "dist-good", "1.0", techniques=("mine",))
+    assert registry.load().technique("mine").name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,12 @@ def test_a_name_is_given_once(install: Callable[[str, str], None]) -> None:
 
 
 def test_a_plugin_cannot_take_a_core_name(install: Callable[[str, str], None]) -> None:
-    code = "import dataclasses\nfrom interpbench import hookimpl\nfrom interpbench.cases.counting import occurrences\n"
+    code = "import dataclasses\nfrom interpbench import hookimpl\n"
+    code += "from interpbench.cases.programs.counting import occurrences\n"
     install("copy", code + "@hookimpl\ndef interpbench_cases(): return [dataclasses.replace(occurrences, name='3')]")
     error = row("copy").error or ""
     assert "case '3'" in error and "plugin 'cases' of interpbench" in error
-    assert plugins.load_case("3").output == "numerical"
+    assert registry.load_case("3").output == "numerical"
 
 
 @pytest.mark.parametrize(("wanted", "there"), [("", set()), ("one", {"one"}), (" one, two ", {"one", "two"})])
@@ -124,28 +125,28 @@ def test_loading_can_be_restricted(
 ) -> None:
     install("one", TECHNIQUE)
     install("two", TECHNIQUE.replace('"mine"', '"other"'))
-    monkeypatch.setenv(plugins.RESTRICT, wanted)
-    assert {plugin.name for plugin in plugins.load().plugins} == {"cases", "trainers"} | there
+    monkeypatch.setenv(registry.RESTRICT, wanted)
+    assert {plugin.name for plugin in registry.load().plugins} == {"cases", "trainers"} | there
 
 
 def test_a_restriction_to_what_is_not_there_is_reported(
     install: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("one", TECHNIQUE)
-    monkeypatch.setenv(plugins.RESTRICT, "onne")
+    monkeypatch.setenv(registry.RESTRICT, "onne")
     assert "did you mean 'one'" in (row("onne").error or "")
 
 
 def test_an_unknown_name_says_what_is_there(install: Callable[[str, str], None]) -> None:
     install("bad", "import nowhere_to_be_found")
     install("good", TECHNIQUE)
-    registry = plugins.load()
+    installed = registry.load()
     with pytest.raises(UsageError, match="no technique 'minne'; did you mean 'mine'?"):
-        registry.technique("minne")
+        installed.technique("minne")
     with pytest.raises(UsageError, match="there are: .*mine.*broken: .*bad.*interpbench plugins"):
-        registry.technique("zzzz")
+        installed.technique("zzzz")
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'?"):
-        suite_cases("quik", registry.cases)
+        suite_cases("quik", installed.cases)
 
 
 def test_the_package_passes_the_conformance_kit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-import interpbench.problem as problem_module
+import interpbench.problem.problem as problem_module
 from interpbench.errors import UsageError
 from interpbench.graph import EdgeScores
 from interpbench.problem import LOSSES, choose_among, choose_top, make_problem
-from interpbench.testing import TOY_CIRCUITS, random_problem, toy_inputs, toy_model, toy_problem
+from interpbench.testing.toys import TOY_CIRCUITS, random_problem, toy_inputs, toy_model, toy_problem
 
 OUTPUTS = list(TOY_CIRCUITS)
 PAIRS = [(output, loss) for output in OUTPUTS for loss in LOSSES[output]]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from interpbench.process import tune_process
+from interpbench.processes import tune_process
 
 
 def test_one_thread_and_no_denormals() -> None:

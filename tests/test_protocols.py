@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import interpbench as ib
+from interpbench.evaluation.protocols import PAPER_GRID, configure, paper_metrics, pessimistic_area
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.problem import Discovery
-from interpbench.protocols import PAPER_GRID, configure, paper_metrics, pessimistic_area
 
 SHARE = st.floats(0, 1)
 

@@ -14,10 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from interpbench.architecture import Config as Shape
+from interpbench.evaluation.protocols import configure
 from interpbench.problem import Problem, make_problem
-from interpbench.protocols import configure
 from interpbench.transformer import Transformer
+from interpbench.transformer.config import Config as Shape
 from interpbench_acdc import Acdc
 from interpbench_eap import Eap
 from interpbench_eap.algorithm import attribute, published_factor

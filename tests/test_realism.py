@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import interpbench as ib
-from interpbench.circuit_score import CircuitScore, evaluate_circuit
 from interpbench.errors import UsageError
-from interpbench.realism import SHARES, correlation, realism
+from interpbench.evaluation.circuit_score import CircuitScore, evaluate_circuit
+from interpbench.runs.realism import SHARES, correlation, realism
 
 
 def scores(*relative: float | None) -> tuple[CircuitScore, ...]:

@@ -18,11 +18,11 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 import interpbench as ib
-from interpbench.evaluate import average_precision, precision_recall
+from interpbench.evaluation.ranking import average_precision, precision_recall
 from interpbench.report import formats
+from interpbench.report.comparison import compare, summary
 from interpbench.report.figures import _average, curves
 from interpbench.report.runs import METRICS, method_names, read_runs
-from interpbench.report.tables import compare, summary
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import interpbench as ib
-from interpbench import plugins, runner
 from interpbench.errors import UsageError
 from interpbench.graph import EdgeScores
+from interpbench.plugins import registry
 from interpbench.problem import Discovery
+from interpbench.runs import run as runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Counting:
 
 @pytest.fixture
 def technique(monkeypatch: pytest.MonkeyPatch) -> Counting:
-    counting, registry = Counting(), plugins.load()
-    loaded = dataclasses.replace(registry, techniques={**registry.techniques, "counting": counting})
-    monkeypatch.setattr(runner, "plugins", SimpleNamespace(load=lambda: loaded))
+    counting, installed = Counting(), registry.load()
+    loaded = dataclasses.replace(installed, techniques={**installed.techniques, "counting": counting})
+    monkeypatch.setattr(runner, "registry", SimpleNamespace(load=lambda: loaded))
     return counting
 
 

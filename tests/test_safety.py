@@ -22,12 +22,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import interpbench as ib
-from interpbench import compiled, store
-from interpbench.circuit_file import from_circuit_file
+from interpbench.cases.rasp import cache as compiled
 from interpbench.errors import InterpbenchError
 from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.graph.circuit_file import from_circuit_file
 from interpbench.hub.published import CONFIG, EDGES, TRAINING, WEIGHTS, read_published
 from interpbench.hub.unpickle import read_plain
+from interpbench.runs import store
 
 REPLICA = Path(__file__).parent / "data" / "hub" / "dict_cfg" / "3"
 BAIT = "interpbench_bait"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interpbench.commands import scaffold
+from interpbench.cli import plugins as scaffold
 from interpbench.errors import InterpbenchError, UsageError
 
 ROOT = Path(__file__).parent.parent

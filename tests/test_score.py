@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import interpbench as ib
-from interpbench.circuit_file import APART, from_circuit_file, to_circuit_file
 from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.graph.circuit_file import APART, from_circuit_file, to_circuit_file
 
 DATA = Path(__file__).parent / "data"
 RECORDED = DATA / "eap_ig_case_3.json"

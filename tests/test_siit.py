@@ -12,10 +12,11 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 import interpbench
-from interpbench.certificate import certify
+from interpbench.certificate.certify import certify
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.trainers import training
+from interpbench.trainers import FlatAdam, Progress, loop
 from interpbench.trainers.hints import Hints
+from interpbench.trainers.loop import headline, start, train
 from interpbench.trainers.rows import (
     SAMPLING,
     UNDEFINED,
@@ -28,8 +29,7 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
-from interpbench.trainers.state import FlatAdam, Progress
-from interpbench.trainers.training import headline, loudness, plan, rate, silent_share, start, train
+from interpbench.trainers.step import loudness, plan, rate, silent_share
 from interpbench.transformer import initialize
 
 SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)
@@ -205,7 +205,7 @@ def test_what_collapses_goes_back_to_its_best(monkeypatch: pytest.MonkeyPatch) -
 
     def trained(steps: int, *headlines: float):
         told = iter(headlines)
-        monkeypatch.setattr(training, "headline", lambda numbers, config: next(told))
+        monkeypatch.setattr(loop, "headline", lambda numbers, config: next(told))
         return train(case, replace(config, steps=steps))
 
     best, ended, last = trained(2, 0.9), trained(8, 0.9, 0.1, 0.5, 0.6), trained(8, 0.1, 0.2, 0.3, 0.4)

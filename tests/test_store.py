@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interpbench import store
-from interpbench.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
+from interpbench.runs import store
+from interpbench.runs.record import digest, plain
 
 GRAPH = Graph(6, 4)
 ASKED: Any = {
@@ -50,18 +51,18 @@ def some_scores(graph: Graph = GRAPH) -> EdgeScores:
 
 
 def test_the_digest_sees_everything_asked_and_only_that() -> None:
-    digest = store.digest(ASKED)
-    assert digest == store.digest(dict(reversed(ASKED.items())))
+    name = digest(ASKED)
+    assert name == digest(dict(reversed(ASKED.items())))
     for key, value in ASKED.items():
         other = value | {"steps": 4} if isinstance(value, dict) else f"{value}0"
-        assert store.digest(ASKED | {key: other}) != digest
+        assert digest(ASKED | {key: other}) != name
     with pytest.raises(UsageError, match="finite"):
-        store.digest(ASKED | {"config": {"steps": float("nan")}})
+        digest(ASKED | {"config": {"steps": float("nan")}})
 
 
 def test_a_run_comes_back(tmp_path: Path) -> None:
     folder = store.run_folder(tmp_path, ASKED)
-    assert folder == tmp_path / "3" / "siit" / "eap" / store.digest(ASKED) and not folder.parent.exists()
+    assert folder == tmp_path / "3" / "siit" / "eap" / digest(ASKED) and not folder.parent.exists()
     assert store.read(folder) is None
     scores = some_scores()
     store.write(folder, RECORD, scores, scores.top(5), 64)
@@ -113,7 +114,7 @@ def test_a_damaged_run_is_told(tmp_path: Path, name: str) -> None:
 
 def test_plain_json() -> None:
     value = {"a": np.float32(0.5), 1: (np.arange(2), float("nan")), "x": {"y": {3}}, "z": Path("p"), "t": True}
-    assert store.plain(value) == {"a": 0.5, "1": [[0, 1], None], "x": {"y": [3]}, "z": "p", "t": True}
+    assert plain(value) == {"a": 0.5, "1": [[0, 1], None], "x": {"y": [3]}, "z": "p", "t": True}
 
 
 def test_circuit_files_have_the_form_of_mib() -> None:

@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import interpbench as ib
-from interpbench import stored, subjects
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.subjects import folder as folders
+from interpbench.subjects import subject as subjects
+from interpbench.subjects import zoo
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def folder(subject_folder: Path, tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any]], None]) -> None:
     """Change weights and configuration, with a card that fits the new weights."""
-    path = folder / stored.WEIGHTS
+    path = folder / folders.WEIGHTS
     weights, config = load_file(path), asdict(ib.load_subject("3", folder).model.config)
     change(weights, config)
     save_file(weights, path, metadata={"config": json.dumps(config)})
@@ -43,7 +45,7 @@ def test_a_subject_comes_back(subject_folder: Path) -> None:
 
 
 def test_weights_have_transformer_lens_names(subject_folder: Path) -> None:
-    weights = load_file(subject_folder / stored.WEIGHTS)
+    weights = load_file(subject_folder / folders.WEIGHTS)
     config = ib.load_subject("3", subject_folder).model.config
     assert tuple(weights["blocks.0.attn.W_Q"].shape) == (config.n_heads, config.d_model, config.d_head)
 
@@ -52,11 +54,11 @@ def test_weights_that_half_precision_holds_take_half_the_room(tmp_path: Path) ->
     subject = ib.load_subject("3", "tracr")
     model = subject.model.to(dtype=torch.float16).to(dtype=torch.float32)
     half = replace(subject, model=model)
-    path = ib.save_subject(half, tmp_path / "half") / stored.WEIGHTS
+    path = ib.save_subject(half, tmp_path / "half") / folders.WEIGHTS
     assert {weight.dtype for weight in load_file(path).values()} == {torch.float16}
     assert ib.load_subject("3", tmp_path / "half").weights_hash == half.weights_hash
     one = model.weights | {"unembed.b_U": model.weights["unembed.b_U"] + 1e-6}
-    path = ib.save_subject(replace(subject, model=replace(model, weights=one)), tmp_path / "whole") / stored.WEIGHTS
+    path = ib.save_subject(replace(subject, model=replace(model, weights=one)), tmp_path / "whole") / folders.WEIGHTS
     assert {weight.dtype for weight in load_file(path).values()} == {torch.float32}
 
 
@@ -123,7 +125,7 @@ def damaged(folder: Path) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", [stored.WEIGHTS, stored.CARD, stored.CIRCUIT])
+@pytest.mark.parametrize("name", [folders.WEIGHTS, folders.CARD, folders.CIRCUIT])
 def test_missing_truncated_and_garbled_files(folder: Path, name: str) -> None:
     whole = (folder / name).read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"\xff\xfe garbage", b"[]"):
@@ -167,21 +169,21 @@ def test_weights_that_do_not_fit(folder: Path, change: Any, why: str) -> None:
 
 
 def test_weights_without_configuration(folder: Path) -> None:
-    save_file(load_file(folder / stored.WEIGHTS), folder / stored.WEIGHTS)
+    save_file(load_file(folder / folders.WEIGHTS), folder / folders.WEIGHTS)
     assert "no model configuration" in damaged(folder)
 
 
 @pytest.mark.parametrize(
     ("name", "key", "value", "why"),
     [
-        (stored.CARD, "schema", 99, "schema 99, this version reads 1"),
-        (stored.CARD, "weights_hash", "0" * 16, "not those of the card"),
-        (stored.CARD, "classes", ["a", "b"], "the card names 2"),
-        (stored.CARD, "classes", ["a"], "classes do not fit numerical output"),
-        (stored.CIRCUIT, "edges", ["embed->m9"], "no edge 'embed->m9'"),
-        (stored.CIRCUIT, "edges", 3, "not a circuit"),
-        (stored.CIRCUIT, "n_layers", 5, "but a model of"),
-        (stored.CIRCUIT, "granularity", "nodes", "granularity 'nodes'"),
+        (folders.CARD, "schema", 99, "schema 99, this version reads 1"),
+        (folders.CARD, "weights_hash", "0" * 16, "not those of the card"),
+        (folders.CARD, "classes", ["a", "b"], "the card names 2"),
+        (folders.CARD, "classes", ["a"], "classes do not fit numerical output"),
+        (folders.CIRCUIT, "edges", ["embed->m9"], "no edge 'embed->m9'"),
+        (folders.CIRCUIT, "edges", 3, "not a circuit"),
+        (folders.CIRCUIT, "n_layers", 5, "but a model of"),
+        (folders.CIRCUIT, "granularity", "nodes", "granularity 'nodes'"),
     ],
 )
 def test_cards_and_circuits_that_do_not_fit(folder: Path, name: str, key: str, value: Any, why: str) -> None:
@@ -193,8 +195,8 @@ def test_cards_and_circuits_that_do_not_fit(folder: Path, name: str, key: str, v
 def test_a_folder_knows_its_case(folder: Path) -> None:
     with pytest.raises(UsageError, match="is a subject of case 3, not of case 4"):
         ib.load_subject("4", folder)
-    card = json.loads((folder / stored.CARD).read_text())
-    (folder / stored.CARD).write_text(json.dumps(card | {"case": "nowhere"}))
+    card = json.loads((folder / folders.CARD).read_text())
+    (folder / folders.CARD).write_text(json.dumps(card | {"case": "nowhere"}))
     with pytest.raises(UsageError, match="no case 'nowhere'"):
         ib.load_subject(None, folder)
 
@@ -209,22 +211,22 @@ def test_unknown_models_and_cases(tmp_path: Path) -> None:
 
 
 def test_bundled_subjects_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(stored, "ZOO", tmp_path)
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
     case = ib.load_case("3")
-    assert stored.models(case) == ["tracr"]
+    assert zoo.models(case) == ["tracr"]
     for kind in ("natural", "siit"):
         ib.save_subject(ib.load_subject("3", "tracr"), tmp_path / "3" / kind)
-    assert stored.models(case) == ["siit", "natural", "tracr"]
+    assert zoo.models(case) == ["siit", "natural", "tracr"]
     assert ib.load_subject("3").kind == "siit"
 
 
 def test_a_model_that_is_not_bundled_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(stored, "ZOO", tmp_path)
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
     with pytest.raises(UsageError, match="interpbench train siit --case 3"):
         ib.load_subject("3", "siit")
 
 
 def test_a_reference_that_is_no_transformer_is_no_model() -> None:
-    assert "tracr" not in stored.models(ib.load_case("ioi"))
+    assert "tracr" not in zoo.models(ib.load_case("ioi"))
     with pytest.raises(UsageError, match="case ioi"):
         ib.load_subject("ioi", "tracr")

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 import interpbench as ib
+from interpbench.cases.rasp.reference import RaspReference
 from interpbench.graph import Circuit
-from interpbench.rasp_reference import RaspReference
-from interpbench.testing import CASE_CHECKS, CHECKS, toy_case, toy_problem
+from interpbench.testing.cases import CASE_CHECKS
+from interpbench.testing.techniques import CHECKS
+from interpbench.testing.toys import toy_case, toy_problem
 
 HEAD, ALGORITHM = "__init__.py", "algorithm.py"
 
@@ -49,7 +51,7 @@ BAD_TECHNIQUES = [
         "    faithful:",
         "    seed: int = field(default=0, metadata={'help': 'x'})\n    faithful:",
     ),
-    bad("check_imports_public_modules", ALGORITHM, "import torch\n", "import torch\nimport interpbench.transformer\n"),
+    bad("check_imports_public_modules", ALGORITHM, "import torch\n", "import torch\nimport interpbench.certificate\n"),
     bad("check_truth_is_out_of_reach", ALGORITHM, "Discovery, Edge", "Discovery, load_subject, Edge"),
     bad(
         "check_truth_is_out_of_reach",
@@ -155,7 +157,7 @@ def bad_case(how: str) -> ib.Case:
     def refers(to: Any) -> dict[str, Any]:
         return {"reference": lambda: to}
 
-    light = "interpbench.cases.numbers"
+    light = "interpbench.cases.programs.numbers"
     changes: dict[str, dict[str, Any]] = {
         "no word for a name": {"name": "three/four"},
         "no description": {"description": " "},

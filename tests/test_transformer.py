@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interpbench.architecture import Config
-from interpbench.transformer import Tap, Transformer, initialize
+from interpbench.transformer import Config, Tap, Transformer, initialize
 
 ROWS = 3
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 
 import interpbench
-from interpbench.catalogue import facts_of
-from interpbench.certificate import THRESHOLD, fresh_data, masks_of, measure
-from interpbench.plugins import load
-from interpbench.stored import ZOO
-from interpbench.subjects import load_subject
-from interpbench.suites import suite_cases
+from interpbench.catalogue.facts import facts_of
+from interpbench.catalogue.suites import suite_cases
+from interpbench.certificate.measure import THRESHOLD, fresh_data, masks_of, measure
+from interpbench.plugins.registry import load
+from interpbench.subjects.zoo import ZOO, load_subject
 
 BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))
 QUICK = [case.name for case in suite_cases("quick", load().cases)]

@@ -8,126 +8,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
+
+from interpbench.cases.reference import Reference
+from interpbench.cases.tokens import BOS, PAD, Inputs, Token, tracr_order
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
-
-    from interpbench.architecture import Config
-    from interpbench.graph import Circuit, Graph
-
-Token = str | int | float
-Inputs = list[tuple[Token, ...]]
-
-BOS, PAD = "BOS", "PAD"
-ATOL = 0.05
-"""Numerical outputs closer than this count as equal (the published tolerance)."""
-
-
-@runtime_checkable
-class Reference(Protocol):
-    """A high-level causal model with named variables, each aligned with nodes of the subject."""
-
-    @property
-    def variables(self) -> Mapping[str, tuple[str, ...]]:
-        """Every variable, and the subject's nodes (`a1.h2`, `m0`) that carry it."""
-        ...
-
-    @property
-    def classes(self) -> tuple[Any, ...] | None:
-        """What the logits stand for, or None if the output is a number."""
-        ...
-
-    @property
-    def subject(self) -> Config:
-        """Shape of a subject that can learn this reference."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Hash of what the reference computes; part of every result."""
-        ...
-
-    @property
-    def reading_sizes(self) -> Mapping[str, Sequence[int]]:
-        """How many values each variable can have, besides none, that `outputs_and_readings` tells; 1: a number.
-
-        A variable may hold several values at once, as an MLP may compute several.
-        """
-        ...
-
-    @property
-    def partial(self) -> bool:
-        """Whether there are positions without an answer; see `defined`."""
-        ...
-
-    def circuit(self, graph: Graph) -> Circuit:
-        """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
-        ...
-
-    def outputs(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
-
-        With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
-        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826); at some positions only with
-        `where`, bool `[row, position]`.
-        """
-        ...
-
-    def outputs_and_readings(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
-    ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
-        """What `outputs` gives, and values of some variables under the same interchange.
-
-        A value is `[row, position]`: floats, or int64 from 0, as many as `reading_sizes` says there are for none.
-        """
-        ...
-
-
-DEFINED = 0.01
-"""A compiled program shows no answer by logits that are all zero, but for what leaks through a softmax."""
-
-
-def defined(reference: Reference, logits: Tensor) -> Tensor:
-    """Where a reference's output is an answer; bool `[*, position]` from `[*, position, class]`.
-
-    A program may be undefined at a position (nothing selected, no value): that is not scored and not trained on.
-    """
-    import torch
-
-    if reference.partial:
-        return logits.amax(-1) > DEFINED
-    return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
-
-
-def value_to_json(value: Any) -> Any:
-    """A token or an answer as JSON: what JSON does not have (tuples, infinity) is marked."""
-    if isinstance(value, tuple):
-        return {"tuple": [value_to_json(each) for each in value]}
-    value = value.item() if hasattr(value, "item") else value
-    return {"float": repr(value)} if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def value_from_json(value: Any) -> Any:
-    """The inverse of `value_to_json`."""
-    if isinstance(value, dict):
-        return tuple(map(value_from_json, value["tuple"])) if "tuple" in value else float(value["float"])
-    return value
 
 
 @dataclass(frozen=True)
@@ -164,7 +54,7 @@ class Case:
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
         """The vocabulary in the order of its token ids, BOS and PAD among them (Tracr's order)."""
-        return tuple(sorted({*self.vocab, *self.special}, key=functools.cmp_to_key(_tracr_order)))
+        return tuple(sorted({*self.vocab, *self.special}, key=functools.cmp_to_key(tracr_order)))
 
     def expected(self, tokens: Sequence[Token]) -> list[Any]:
         """What the program answers, one value a position (None: undefined or not scored).
@@ -253,11 +143,3 @@ class Case:
         if self.draw is not None or len(self.vocab) ** self.max_length > limit:
             return None
         return self.encode(list(itertools.product(self.vocab, repeat=self.max_length)))
-
-
-def _tracr_order(a: Token, b: Token) -> int:
-    """Tracr orders basis directions by value, and by their text where values do not compare."""
-    try:
-        return (a > b) - (a < b)  # type: ignore[operator]
-    except TypeError:
-        return (str(a) > str(b)) - (str(a) < str(b))

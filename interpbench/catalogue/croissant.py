@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from interpbench.case import Case
-from interpbench.catalogue import facts_of
-from interpbench.stored import is_certified
-from interpbench.suites import suites_of
+from interpbench.cases.case import Case
+from interpbench.catalogue.facts import facts_of
+from interpbench.catalogue.suites import suites_of
+from interpbench.subjects.zoo import is_certified
 
 CSV_FILE, CROISSANT_FILE = "cases.csv", "croissant.json"
 DESCRIPTION = (

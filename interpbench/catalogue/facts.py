@@ -12,9 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from interpbench.case import Case, value_to_json
+from interpbench.cases.case import Case
+from interpbench.cases.tokens import value_to_json
 
-PATH = Path(__file__).parent / "cases" / "catalogue.json"
+PATH = Path(__file__).with_name("facts.json")
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -68,7 +69,3 @@ def main() -> None:
     cases = sorted(interpbench_cases(), key=lambda case: (not case.name.isdigit(), case.name.zfill(9)))
     rows = (f"{json.dumps(case.name)}: {json.dumps(measure(case))}" for case in cases)
     PATH.write_text("{\n" + ",\n".join(rows) + "\n}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from interpbench.case import Case
-from interpbench.catalogue import has_heads
+from interpbench.cases.case import Case
+from interpbench.catalogue.facts import has_heads
 from interpbench.errors import UsageError, unknown
-from interpbench.stored import is_certified
+from interpbench.subjects.zoo import is_certified
 
 
 @dataclass(frozen=True)

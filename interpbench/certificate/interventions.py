@@ -7,42 +7,18 @@ replaced takes its value on an independent input (`source`, of the same row), un
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from interpbench.case import ATOL, Case, Reference, defined
-from interpbench.transformer import Activations, Transformer
+from interpbench.cases.pairs import Data
+from interpbench.cases.reference import ATOL, Reference, defined
+from interpbench.transformer.model import Activations, Transformer
 
 _BATCH = 1 << 21
 """Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Inputs `[row, position]`, independent sources for what is replaced, and where answers count."""
-
-    clean: Int[Tensor, "row position"]
-    source: Int[Tensor, "row position"]
-    scored: Bool[Tensor, "row position"]
-    exhaustive: bool = False
-
-    def head(self, n: int) -> Data:
-        """The first `n` rows."""
-        return self.take(slice(n))
-
-    def take(self, rows: slice | Bool[Tensor, " row"]) -> Data:
-        """Some of the rows; they are no longer all inputs."""
-        return Data(self.clean[rows], self.source[rows], self.scored[rows])
-
-
-def draw(case: Case, samples: int, seed: int) -> Data:
-    """Clean inputs and, as sources, corrupted ones: what techniques get."""
-    clean, corrupted = case.pairs(samples, seed)
-    return Data(torch.from_numpy(clean), torch.from_numpy(corrupted), torch.from_numpy(scored_positions(case, clean)))
 
 
 def where_defined(reference: Reference, data: Data, target: Tensor) -> Data:
@@ -55,13 +31,6 @@ def where_answers_differ(reference: Reference, data: Data) -> Data:
     answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
     data = where_defined(reference, where_defined(reference, data, answer), source_answer)
     return replace(data, scored=data.scored & ~correct(answer, source_answer))
-
-
-def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
-    """Where answers are asked for: all positions but BOS, or the last one; bool `[row, position]`."""
-    scored = np.zeros(tokens.shape, dtype=bool)
-    scored[:, 1 if case.scored == "all" else -1 :] = True
-    return scored
 
 
 def correct(logits: Tensor, target: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from interpbench.cli import hub, judging, listing, working  # noqa: F401 (their commands are the app's)
-from interpbench.cli.base import app
+from interpbench.cli import groups, hub, judging, listing  # noqa: F401 (their commands are the app's)
+from interpbench.cli.app import app
 from interpbench.errors import InterpbenchError, UsageError
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from interpbench import bench, plugins
-from interpbench.bench import Job, Matrix, Plan
-from interpbench.commands.choose import cases
+from interpbench.cli.choose import cases
+from interpbench.cli.console import live_table, print_json, print_lines, print_table
 from interpbench.errors import UsageError
-from interpbench.events import ProgressEvent, notifier
+from interpbench.plugins import registry
+from interpbench.plugins.progress import ProgressEvent, notifier
 from interpbench.report import formats
+from interpbench.report.comparison import compare
 from interpbench.report.runs import Failure, read_folders
-from interpbench.report.tables import compare
-from interpbench.stored import HUB, UNCERTIFIED
-from interpbench.tables import live_table, print_json, print_lines, print_table
+from interpbench.runs import bench
+from interpbench.runs.bench import Job, Matrix, Plan
+from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
 
 def run(names: str, suite: str, matrix: Matrix, jobs: int, force: bool, dry_run: bool, as_json: bool) -> int:
@@ -88,7 +89,7 @@ def _run(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[Failure]:
     for job in set(plan.jobs) - set(to_do):
         lines[_line(job)][1] += 1
     with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads>")) as show:
-        notify, ended = notifier(plugins.load().listeners), 0
+        notify, ended = notifier(registry.load().listeners), 0
         for job, event in bench.run_plan(to_do, jobs):
             line = lines[_line(job)]
             ended += event.ended

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-FEW = 6
+from interpbench.table import cell
+
 WIDE = 200
 """Columns where there is no terminal to ask."""
 
@@ -42,33 +43,6 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     for row in rows:
         table.add_row(*map(cell, row))
     return table
-
-
-def cell(value: Any) -> str:
-    """A value as people read it: None is a dash, numbers have three decimals."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(cell, value)) or "-"
-    return "-" if value is None else str(value)
-
-
-def certificate_rows(certificate: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """A certificate, line by line: what is nested as `name: part`, the lowest of many numbers for all of them."""
-    rows: list[tuple[str, Any]] = []
-    for name, value in certificate.items():
-        shown = name.replace("_", " ")
-        if isinstance(value, Mapping) and len(value) > FEW and all(isinstance(x, float | None) for x in value.values()):
-            numbers = {part: each for part, each in value.items() if each is not None}
-            lowest = min(numbers, key=numbers.__getitem__, default=None)
-            rows.append((f"{shown}: lowest of {len(numbers)}", lowest and f"{cell(numbers[lowest])} ({lowest})"))
-        elif isinstance(value, Mapping):
-            rows += [(f"{shown}: {part}", each) for part, each in certificate_rows(value)]
-        else:
-            rows.append((shown, value))
-    return rows
 
 
 @contextmanager

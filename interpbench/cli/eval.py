@@ -8,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interpbench import charts, plugins
-from interpbench.case import Case
-from interpbench.commands.choose import cases, is_one
+from interpbench.cases.case import Case
+from interpbench.cli.choose import cases, is_one
+from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import UsageError
-from interpbench.graph import Circuit, EdgeScores
-from interpbench.process import tune_process
-from interpbench.scoring import read_found
-from interpbench.subjects import Subject, load_subject
-from interpbench.tables import cell, print_json, print_lines, print_table, progress
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.plugins import registry
+from interpbench.processes import tune_process
+from interpbench.report import charts
+from interpbench.runs.score import read_found
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
+from interpbench.table import cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +42,8 @@ class Chosen:
 
 def node_effects(chosen: Chosen, **settings: Any) -> None:
     """Print the effect of every node, the largest first."""
-    from interpbench.effects import NodeEffects
-    from interpbench.effects import node_effects as measure
+    from interpbench.evaluation.node_effects import NodeEffects
+    from interpbench.evaluation.node_effects import node_effects as measure
 
     def show(found: NodeEffects) -> None:
         pairs = f"{'all ' if found.exhaustive else ''}{found.pairs} pairs with different answers"
@@ -63,7 +66,7 @@ def node_effects(chosen: Chosen, **settings: Any) -> None:
 
 def circuit(chosen: Chosen, file: Path | None, true: bool, complement: bool, **settings: Any) -> None:
     """Print the score of a circuit: of a file, the true one, or the complement of either."""
-    from interpbench.circuit_score import Evaluation, evaluate_circuit
+    from interpbench.evaluation.circuit_score import Evaluation, evaluate_circuit
 
     if file is not None and (true or not is_one(chosen.names, chosen.suite)):
         raise UsageError("--file is the circuit of one case, instead of the true one")
@@ -98,15 +101,15 @@ def _read_circuit(path: Path, subject: Subject) -> tuple[Circuit, EdgeScores | N
 
 def realism(chosen: Chosen, technique: str, true: bool, models: str, thresholds: str, **settings: Any) -> None:
     """Print the curves of the models of a case and how they go together."""
-    from interpbench.realism import Realism
-    from interpbench.realism import realism as measure
+    from interpbench.runs.realism import Realism
+    from interpbench.runs.realism import realism as measure
 
     if bool(technique) == true:
         raise UsageError("name a --technique, or --true for the true circuit" + (", not both" if true else ""))
     if true and thresholds:
         raise UsageError("--thresholds are of a technique's scores; the true circuit has none")
     if technique:
-        plugins.load().technique(technique)
+        registry.load().technique(technique)
     settings["thresholds"] = _numbers(thresholds)
     wanted = [name.strip() for name in models.split(",") if name.strip()]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from interpbench.cli.base import (
+from interpbench.cli.app import (
     Ablation,
     AsJson,
     Cases,
@@ -36,7 +36,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Measure the certificates of subjects anew; status 1 if one is not certified."""
-    from interpbench.commands import certify
+    from interpbench.cli import verify as certify
 
     raise typer.Exit(certify.verify(case, suite, model, seed, as_json))
 
@@ -58,7 +58,7 @@ def _run(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    from interpbench.commands import discover
+    from interpbench.cli import run as discover
 
     data = {"samples": samples, "seed": seed, "ablation": ablation, "unique": unique, "protocol": protocol}
     given = {name: value for name, value in vars(config).items() if _was_typed(context, name)}
@@ -97,9 +97,9 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Run techniques on many cases, over processes, and compare them. What is done already is not done again."""
-    from interpbench.bench import Matrix
-    from interpbench.commands import bench
-    from interpbench.runner import Data
+    from interpbench.cli import bench
+    from interpbench.runs.bench import Matrix
+    from interpbench.runs.record import Data
 
     methods, kinds = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (techniques, models))
     data = Data(samples, seed, ablation, unique, protocol)
@@ -122,7 +122,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: tables, statistics, figures; as text, CSV, Markdown, JSON or one page of HTML."""
-    from interpbench.commands import report
+    from interpbench.cli import report
 
     raise typer.Exit(report.report(runs, "json" if as_json else form or "", metric, out, force))
 
@@ -141,7 +141,7 @@ def _train(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    from interpbench.commands import train
+    from interpbench.cli import train
 
     settings = train.Settings(config, out, seeds, jobs, force)
     raise typer.Exit(train.train(trainer, case, suite, settings, as_json))
@@ -156,13 +156,13 @@ def _group(kind: str) -> type[TyperGroup]:
 
     class Group(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            from interpbench.plugins import load
+            from interpbench.plugins.registry import load
 
             return list(getattr(load(), f"{kind}s"))
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            from interpbench.options import with_options
-            from interpbench.plugins import load
+            from interpbench.plugins.options import with_options
+            from interpbench.plugins.registry import load
 
             thing = getattr(load(), kind)(cmd_name)
             single = typer.Typer(add_completion=False)

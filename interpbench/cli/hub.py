@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from interpbench.cli.base import AsJson, Force, app
+from interpbench.cli.app import AsJson, Force, app
 
 hub = typer.Typer(help="Published subjects: fetch them, convert them, publish ours.")
 app.add_typer(hub, name="hub")
@@ -21,7 +21,7 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch published subjects and convert them once; then `--model hub` is one of them."""
-    from interpbench.commands import hub
+    from interpbench.cli import hub_commands as hub
 
     raise typer.Exit(hub.pull(cases or [], repo, revision, as_json))
 
@@ -35,7 +35,7 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Convert a local folder of the published form into a subject, for `--model FOLDER`."""
-    from interpbench.commands import hub
+    from interpbench.cli import hub_commands as hub
 
     hub.convert(folder, case, out, force, as_json)
 
@@ -49,6 +49,6 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Upload a subject with a card for people and the benchmark's metadata."""
-    from interpbench.commands import hub
+    from interpbench.cli import hub_commands as hub
 
     hub.push(folder, repo, private, force, as_json)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from interpbench.cli.base import Ablation, AsJson, By, Cases, Force, Model, Plot, Samples, Seed, Suite, app
+from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Samples, Seed, Suite, app
 
 
 @app.command()
@@ -17,7 +17,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Judge a circuit or edge scores that any tool has found."""
-    from interpbench.commands import score
+    from interpbench.cli import score
 
     score.score(file, case, model, absolute, as_json)
 
@@ -40,7 +40,7 @@ def node_effects(
     as_json: AsJson = False,
 ) -> None:
     """What changes if one node alone carries another input's value: circuit nodes against silent ones."""
-    from interpbench.commands import evaluations
+    from interpbench.cli import eval as evaluations
 
     chosen = evaluations.Chosen(case, suite, model, plot, force, as_json)
     evaluations.node_effects(chosen, metric=metric, ablation=ablation, samples=samples, seed=seed)
@@ -63,7 +63,7 @@ def circuit(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy with everything outside a circuit replaced; MIB's numbers if the circuit's file has scores."""
-    from interpbench.commands import evaluations
+    from interpbench.cli import eval as evaluations
 
     chosen = evaluations.Chosen(case, suite, model, None, False, as_json)
     settings = {"by": by, "ablation": ablation, "samples": samples, "seed": seed}
@@ -90,7 +90,7 @@ def realism(
     as_json: AsJson = False,
 ) -> None:
     """Scores of growing circuits in the models of a case, and how their curves go with the natural model's."""
-    from interpbench.commands import evaluations
+    from interpbench.cli import eval as evaluations
 
     chosen = evaluations.Chosen(case, suite, "", plot, force, as_json)
     settings = {"by": by, "ablation": ablation, "samples": samples, "seed": seed, "out": out}

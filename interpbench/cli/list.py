@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from interpbench.case import Case
-from interpbench.catalogue import facts_of
-from interpbench.plugins import Registry, load
-from interpbench.stored import models, stored_card
-from interpbench.suites import SUITES, Suite, suite_cases, suites_of
-from interpbench.tables import print_json, print_lines, print_table
+from interpbench.cases.case import Case
+from interpbench.catalogue.facts import facts_of
+from interpbench.catalogue.suites import SUITES, Suite, suite_cases, suites_of
+from interpbench.cli.console import print_json, print_lines, print_table
+from interpbench.plugins.registry import Registry, load
+from interpbench.subjects.card import card_numbers
+from interpbench.subjects.zoo import models, stored_card
 
 
 def inventory(registry: Registry) -> dict[str, list[dict[str, Any]]]:
@@ -30,19 +31,6 @@ def case_facts(case: Case) -> dict[str, Any]:
         "suites": suites_of(case),
         "models": models(case),
         "circuit_size": facts_of(case)["edges"],
-    }
-
-
-def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The headline of a card: what its certificate and its making come to; None for what it does not say."""
-    told, trainer = card.get("certificate") or {}, card.get("trainer") or {}
-    worst = (told.get("worst_edge") or {}).get("edges") or {}
-    certificate = ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")
-    return {
-        **{key: told.get(key) for key in certificate},
-        "worst_edge": worst.get("accuracy"),
-        "steps": trainer.get("steps"),
-        "seconds": trainer.get("seconds"),
     }
 
 
@@ -104,7 +92,7 @@ def list_(what: str, as_json: bool) -> None:
 
 def list_cases(format: str) -> None:
     """Print the cases as a table, JSON, CSV or Croissant."""
-    from interpbench import metadata
+    from interpbench.catalogue import croissant as metadata
 
     cases = load().cases.values()
     if format == "csv":

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from interpbench.cli.base import AsJson, CaseName, Force, app
+from interpbench.cli.app import AsJson, CaseName, Force, app
 from interpbench.errors import UsageError
 
 lists = typer.Typer(help="List cases, techniques and trainers, or one kind: `list models`.")
@@ -16,7 +16,7 @@ app.add_typer(lists, name="list")
 def _list(what: str) -> Callable[..., None]:
     def command(context: typer.Context, as_json: AsJson = False) -> None:
         if context.invoked_subcommand is None:
-            from interpbench.commands import inventory
+            from interpbench.cli import list as inventory
 
             inventory.list_(what, as_json)
 
@@ -34,7 +34,7 @@ def list_cases(
     as_json: AsJson = False,
 ) -> None:
     """List the cases; as CSV or Croissant (JSON-LD) for other catalogues."""
-    from interpbench.commands import inventory
+    from interpbench.cli import list as inventory
 
     inventory.list_cases("json" if as_json else format)
 
@@ -46,7 +46,7 @@ app.add_typer(plugins, name="plugins")
 @plugins.callback(invoke_without_command=True)
 def _plugins(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
-        from interpbench.commands import inventory
+        from interpbench.cli import list as inventory
 
         inventory.plugins(as_json)
 
@@ -60,7 +60,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Write the package of a new plugin into interpbench-NAME: it installs, runs, and passes its own tests."""
-    from interpbench.commands import scaffold
+    from interpbench.cli import plugins as scaffold
 
     chosen = [kind for kind, wanted in zip(scaffold.KINDS, (technique, case, trainer), strict=True) if wanted]
     if len(chosen) > 1:
@@ -77,7 +77,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Describe a case: shapes, true circuit, and the certificate of its subject."""
-    from interpbench.commands import describe
+    from interpbench.cli import show as describe
 
     describe.show(case, model, plot, force, as_json)
 
@@ -90,6 +90,6 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Show what the program, its reference and the subject answer for one input."""
-    from interpbench.commands import describe
+    from interpbench.cli import show as describe
 
     describe.try_(case, tokens, model, as_json)

@@ -11,9 +11,9 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from interpbench import plugins
+from interpbench.cli.console import print_json, print_lines
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.tables import print_json, print_lines
+from interpbench.plugins import registry
 
 TEMPLATES = Path(__file__).parent.parent / "scaffold"
 KINDS = ("technique", "case", "trainer")
@@ -78,9 +78,9 @@ def check_name(name: str, kind: str) -> None:
             f"'{name}' cannot be the name of a package: expected a letter, then letters, digits or _, all lower-case"
             + (f", such as '{like}'" if like != name and not keyword.iskeyword(like) else "")
         )
-    registry = plugins.load()
-    taken = {plugin.name: f"plugin of {plugin.distribution}" for plugin in registry.plugins}
-    taken |= dict.fromkeys(getattr(registry, f"{kind}s"), kind)
+    installed = registry.load()
+    taken = {plugin.name: f"plugin of {plugin.distribution}" for plugin in installed.plugins}
+    taken |= dict.fromkeys(getattr(installed, f"{kind}s"), kind)
     if name in taken:
         raise UsageError(f"there is a {taken[name]} '{name}' already; choose another name")
     try:

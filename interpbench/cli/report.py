@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from interpbench.cli.console import print_lines, print_table
 from interpbench.errors import UsageError, unknown
 from interpbench.files import refuse_existing, write_new
 from interpbench.report import formats
+from interpbench.report.comparison import compare
 from interpbench.report.runs import METRICS, read_runs
-from interpbench.report.tables import compare
-from interpbench.tables import print_lines, print_table
 
 FORMATS = {".txt": "text", ".csv": "csv", ".md": "markdown", ".json": "json", ".html": "html"}
 """What the ending of a file's name asks for."""

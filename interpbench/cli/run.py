@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from interpbench.case import Case
-from interpbench.commands.choose import cases, is_one
-from interpbench.errors import InterpbenchError, UsageError
-from interpbench.jobs import one_line
-from interpbench.process import tune_process
+from interpbench.cases.case import Case
+from interpbench.cli.choose import cases, is_one
+from interpbench.cli.console import print_json, print_lines, print_table, progress
+from interpbench.errors import InterpbenchError, UsageError, one_line
+from interpbench.processes import tune_process
+from interpbench.report.comparison import summary
 from interpbench.report.runs import name_runs
-from interpbench.report.tables import summary
-from interpbench.runner import Result
-from interpbench.runner import run as run_one
-from interpbench.stored import HUB, UNCERTIFIED
-from interpbench.subjects import Subject, load_subject
-from interpbench.tables import cell, print_json, print_lines, print_table, progress
+from interpbench.runs.run import Result
+from interpbench.runs.run import run as run_one
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import HUB, UNCERTIFIED, load_subject
+from interpbench.table import cell
 
 
 @dataclass(frozen=True)

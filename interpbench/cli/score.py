@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interpbench.commands.discover import print_results
-from interpbench.scoring import score as score_one
-from interpbench.tables import print_json
+from interpbench.cli.console import print_json
+from interpbench.cli.run import print_results
+from interpbench.runs.score import score as score_one
 
 
 def score(file: Path, case: str, model: str, absolute: bool, as_json: bool) -> None:

@@ -7,17 +7,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from interpbench.case import ATOL, Case, defined, value_to_json
-from interpbench.catalogue import facts_of, twins
-from interpbench.commands.inventory import case_facts
+from interpbench.cases.case import Case
+from interpbench.cases.reference import ATOL, defined
+from interpbench.cases.tokens import value_to_json
+from interpbench.catalogue.facts import facts_of, twins
+from interpbench.cli.console import print_json, print_lines, print_table
+from interpbench.cli.list import case_facts
 from interpbench.errors import MissingExtra, UsageError
 from interpbench.files import refuse_existing, write_new
-from interpbench.graph import Circuit, Graph
-from interpbench.plot import circuit_svg
-from interpbench.plugins import load_case
-from interpbench.stored import COMPILED, HUB, UNCERTIFIED, models, stored_card, stored_parts
-from interpbench.subjects import load_subject
-from interpbench.tables import certificate_rows, print_json, print_lines, print_table
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.drawing import circuit_svg
+from interpbench.graph.graph import Graph
+from interpbench.plugins.registry import load_case
+from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.folder import read_shape_and_circuit
+from interpbench.subjects.zoo import COMPILED, HUB, UNCERTIFIED, load_subject, models, stored_card, stored_folder
 
 
 def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -> None:
@@ -31,7 +35,7 @@ def show(name: str, model: str, plot: Path | None, force: bool, as_json: bool) -
         shape, card = known["shape"], None
         circuit = Circuit(Graph(shape["n_layers"], shape["n_heads"]), frozenset(known["true"]))
     elif kind in models(case) and kind != COMPILED:  # no weights, no PyTorch: that alone would take two seconds
-        card, (shape, circuit) = stored_card(case, kind), stored_parts(case, kind)
+        card, (shape, circuit) = stored_card(case, kind), read_shape_and_circuit(stored_folder(case, kind))
     else:
         subject = load_subject(case, kind)
         kind, circuit, shape, card = subject.kind, subject.circuit, asdict(subject.model.config), subject.card

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from interpbench.commands.choose import cases, is_one
+from interpbench.cli.choose import cases, is_one
+from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError
-from interpbench.plugins import load_case
-from interpbench.process import tune_process
-from interpbench.subjects import Subject, load_subject
-from interpbench.tables import certificate_rows, print_json, print_lines, print_table, progress
+from interpbench.plugins.registry import load_case
+from interpbench.processes import tune_process
+from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 TOLERANCE = 1e-3
 """How far two measurements of the same subject on the same data may lie apart: other machines round differently."""
@@ -40,7 +42,7 @@ def verify(names: str, suite: str, model: str, seed: int, as_json: bool) -> int:
 
 
 def _measure(subject: Subject, seed: int) -> dict[str, Any]:
-    from interpbench.certificate import certify
+    from interpbench.certificate.certify import certify
 
     name = subject.case.name
     if load_case(name).reference().digest != subject.card["program_digest"]:

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from interpbench.faithfulness import Curve, curve, edge_auroc, faithfulness
-from interpbench.graph import Circuit, EdgeScores, Graph
-from interpbench.interventions import Data, agreement, draw, where_defined
-from interpbench.problem import Ablation, ablated, make_problem
-from interpbench.subjects import Subject
+from interpbench.cases.pairs import Data, draw
+from interpbench.certificate.interventions import agreement, where_defined
+from interpbench.evaluation.faithfulness import Curve, curve, edge_auroc, faithfulness
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.graph import Graph
+from interpbench.problem.ablation import Ablation, ablated
+from interpbench.problem.problem import make_problem
+from interpbench.subjects.subject import Subject
 
 By = Literal["nodes", "edges"]
 BY: tuple[By, ...] = get_args(By)

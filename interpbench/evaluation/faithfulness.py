@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interpbench.evaluate import auroc
-from interpbench.graph import Circuit, EdgeScores
-from interpbench.problem import Loss, Problem
+from interpbench.evaluation.ranking import auroc
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.problem.losses import Loss
+from interpbench.problem.problem import Problem
 
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of the edges that circuits of growing size keep."""

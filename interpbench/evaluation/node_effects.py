@@ -20,20 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.case import Case
+from interpbench.cases.case import Case
+from interpbench.cases.pairs import Data, draw, scored_positions
+from interpbench.certificate.interventions import answers, correct, where_answers_differ, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.evaluate import auroc
-from interpbench.interventions import (
-    Data,
-    answers,
-    correct,
-    draw,
-    scored_positions,
-    where_answers_differ,
-    with_nodes_replaced,
-)
-from interpbench.problem import Ablation, ablated
-from interpbench.subjects import Subject
+from interpbench.evaluation.ranking import auroc
+from interpbench.problem.ablation import Ablation, ablated
+from interpbench.subjects.subject import Subject
 
 Metric = Literal["accuracy", "kl_div", "kl_div_self"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

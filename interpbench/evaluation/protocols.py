@@ -13,11 +13,12 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from interpbench.options import make_config
+from interpbench.plugins.options import make_config
 
 if TYPE_CHECKING:
-    from interpbench.graph import Circuit
-    from interpbench.problem import Discovery, Problem
+    from interpbench.graph.circuit import Circuit
+    from interpbench.problem.problem import Problem
+    from interpbench.problem.technique import Discovery
 
 Protocol = Literal["default", "paper", "mib"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -60,7 +61,7 @@ def measure(protocol: Protocol, problem: Problem, found: Discovery, truth: Circu
     if protocol == "paper":
         return {"paper": paper_metrics(found, truth)}
     if protocol == "mib":
-        from interpbench.faithfulness import curve, edge_auroc
+        from interpbench.evaluation.faithfulness import curve, edge_auroc
 
         return {"mib": {"auroc": edge_auroc(found.scores, truth), **asdict(curve(problem, found.scores))}}
     return {}
@@ -72,7 +73,7 @@ def paper_metrics(found: Discovery, truth: Circuit) -> dict[str, Any]:
     The circuits are those that the technique found at its own thresholds; if it has none, its scores are cut at the
     published grid.
     """
-    from interpbench.evaluate import rates
+    from interpbench.evaluation.ranking import rates
 
     true = truth.members("heads")
     circuits = found.circuits or {threshold: found.scores.above(threshold) for threshold in PAPER_GRID}

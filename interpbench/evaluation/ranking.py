@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from interpbench.graph import GRANULARITIES, Circuit
-from interpbench.problem import Discovery
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.graph import GRANULARITIES
+from interpbench.problem.technique import Discovery
 
 
 def judge(discovery: Discovery, truth: Circuit) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from interpbench.errors import UsageError, unknown
 from interpbench.files import parse_json
-from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.graph import Graph
 
 APART = "interpbench_inputs"
 _LARGEST = float(np.finfo(np.float64).max)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from interpbench.graph import Circuit, Graph
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.graph import Graph
 
 WIDTH, HEIGHT = 62, 30
 """Size of a node's box."""

@@ -10,7 +10,7 @@ Names are those of EAP-IG and MIB, except that `embed` and `pos` stay apart here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -146,8 +146,8 @@ class Graph:
     @cached_property
     def _merged(self) -> dict[Granularity, tuple[tuple[str, ...], np.ndarray]]:
         """Per granularity: the names, and for every edge the names' indices it belongs to (-1: none); `[edge, k]`."""
-        writers = [_merged_node(w) for w in self.writers]
-        readers = [_merged_node(r) for r in self.readers]
+        writers = [merged_node(w) for w in self.writers]
+        readers = [merged_node(r) for r in self.readers]
         pairs = [(writers[w], readers[r]) for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
         heads = list(dict.fromkeys(f"{w}->{r}" for w, r in pairs if (w, r) != ("input", "logits")))
         apart = [f"{writers[w]}->{self.readers[r]}" for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
@@ -194,109 +194,6 @@ class Graph:
         return graph
 
 
-def _merged_node(name: str) -> str:
+def merged_node(name: str) -> str:
     """The node a writer or reader belongs to when q, k, v and embed, pos are merged."""
     return "input" if name in ("embed", "pos") else name.split("<")[0]
-
-
-@dataclass(frozen=True)
-class Circuit:
-    """A set of edges of a graph, at `edges` granularity, or merged by `heads()`.
-
-    Raises ValueError if an edge is not one of the graph's.
-    """
-
-    graph: Graph
-    edges: frozenset[str]
-    granularity: Granularity = "edges"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "edges", frozenset(self.edges))
-        universe = self.graph.universe(self.granularity)
-        for name in sorted(self.edges.difference(universe)):
-            raise ValueError(unknown("edge", name, universe))
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """Heads and MLPs that an edge of the circuit leaves or enters."""
-        ends = (_merged_node(end) for edge in self.edges for end in edge.split("->"))
-        return frozenset(ends) - {"input", "logits"}
-
-    def heads(self) -> Circuit:
-        """The same circuit with q, k, v merged into the head and embed, pos into `input`."""
-        if self.granularity == "heads":
-            return self
-        names = self.graph.universe("heads")
-        merged = self.graph.merge(self.mask(), "heads")
-        return Circuit(self.graph, frozenset(n for n, v in zip(names, merged, strict=True) if v > 0), "heads")
-
-    def mask(self) -> np.ndarray:
-        """1 on every edge that belongs to the circuit (at `heads`: that merges into it); float32 `[edge]`."""
-        inside = np.array([name in self.edges for name in self.graph.universe(self.granularity)], dtype=np.float32)
-        return self.graph.spread(inside, self.granularity)
-
-    def members(self, granularity: Granularity) -> np.ndarray:
-        """Which names of the universe belong to the circuit; bool `[universe]`."""
-        return self.graph.merge(self.mask(), granularity) > 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data: `{"n_layers", "n_heads", "granularity", "edges"}`, edges in graph order."""
-        order = {name: i for i, name in enumerate(self.graph.universe(self.granularity))}
-        edges = sorted(self.edges, key=order.__getitem__)
-        graph = {"n_layers": self.graph.n_layers, "n_heads": self.graph.n_heads}
-        return {**graph, "granularity": self.granularity, "edges": edges}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Circuit:
-        """The inverse of `to_json`. Raises ValueError for anything of another form."""
-        try:
-            graph = Graph(data["n_layers"], data["n_heads"])
-            edges, granularity = list(data["edges"]), data["granularity"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a circuit: {error!r}") from None
-        if granularity not in ("edges", "heads"):
-            raise ValueError(f"not a circuit: granularity {shown(granularity)}, expected 'edges' or 'heads'")
-        return cls(graph, frozenset(map(str, edges)), granularity)
-
-
-@dataclass(frozen=True, eq=False)
-class EdgeScores:
-    """One number per edge; higher means more surely in the circuit. `values` is float64 `[edge]`.
-
-    Infinity is allowed (an edge that was never cut), NaN is not. Raises ValueError for NaN or another length.
-    """
-
-    graph: Graph
-    values: np.ndarray
-
-    def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float64)
-        if values.shape != (self.graph.n_edges,):
-            raise ValueError(f"scores have shape {values.shape}, expected ({self.graph.n_edges},): one per edge")
-        if np.isnan(values).any():
-            raise ValueError(f"the score of edge {self.graph.edges[int(np.isnan(values).argmax())]} is NaN")
-        object.__setattr__(self, "values", values)
-
-    def top(self, k: int) -> Circuit:
-        """The circuit of the `k` highest-scored edges; ties go to the earlier edge."""
-        chosen = np.argsort(-self.values, kind="stable")[:k]
-        return Circuit(self.graph, frozenset(self.graph.edges[i] for i in chosen))
-
-    def top_shares(self, shares: Sequence[float], granularity: Granularity) -> np.ndarray:
-        """Which names of the universe are among the highest-scored share of it; bool `[share, universe]`.
-
-        A share is rounded down to whole names; ties go to the earlier one.
-        """
-        merged = self.graph.merge(self.values, granularity)
-        rank = np.argsort(np.argsort(-merged, kind="stable"))
-        sizes = np.floor(np.asarray(shares) * len(merged) + 1e-9)
-        return rank < sizes[:, None]
-
-    def above(self, threshold: float) -> Circuit:
-        """The circuit of the edges scored strictly above `threshold`."""
-        return Circuit(self.graph, frozenset(self.graph.edges[i] for i in np.flatnonzero(self.values > threshold)))
-
-    def merged(self, granularity: Granularity) -> dict[str, float]:
-        """Score of every name at a granularity: the largest of its edges'."""
-        values = self.graph.merge(self.values, granularity)
-        return dict(zip(self.graph.universe(granularity), values.tolist(), strict=True))

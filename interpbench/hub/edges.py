@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from interpbench.errors import shown
-from interpbench.graph import Circuit, Graph
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.graph import Graph
 
 _HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?", re.ASCII)
 

@@ -9,9 +9,10 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from interpbench.errors import brief
-from interpbench.stored import HUB, UNCERTIFIED
-from interpbench.subjects import Subject
-from interpbench.tables import cell, certificate_rows
+from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import HUB, UNCERTIFIED
+from interpbench.table import cell
 
 LICENSES = {HUB: "cc-by-4.0"}
 """Licences of subjects by kind where it is not our own (MIT)."""

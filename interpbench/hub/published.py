@@ -19,15 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpbench.architecture import Config
-from interpbench.case import Case, value_from_json
-from interpbench.catalogue import facts_of
+from interpbench.cases.case import Case
+from interpbench.cases.tokens import value_from_json
+from interpbench.catalogue.facts import facts_of
 from interpbench.errors import InterpbenchError, brief, first_line, shown
 from interpbench.files import MEGABYTE, read_bytes, read_json
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.unpickle import read_plain
-from interpbench.stored import HUB
-from interpbench.subjects import Subject, check_fit, sound_model
+from interpbench.subjects.folder import check_fit, sound_model
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import HUB
+from interpbench.transformer.config import Config
 
 WEIGHTS, CONFIG, EDGES, TRAINING = "ll_model.pth", "ll_model_cfg.pkl", "edges.pkl", "meta.json"
 LARGEST = {WEIGHTS: 256 * MEGABYTE, **dict.fromkeys((CONFIG, EDGES, TRAINING), MEGABYTE // 4)}

@@ -14,13 +14,13 @@ from typing import Any
 from filelock import FileLock
 from huggingface_hub import HfApi, errors, hf_hub_download
 
-from interpbench.case import Case
+from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, brief
 from interpbench.hub.errors import TRANSPORT, told, unreachable
 from interpbench.hub.published import LARGEST, WEIGHTS, read_published
-from interpbench.stored import HUB, stored_card, stored_folder
-from interpbench.stored import WEIGHTS as OURS
-from interpbench.subjects import save_subject
+from interpbench.subjects.folder import WEIGHTS as OURS
+from interpbench.subjects.folder import save_subject
+from interpbench.subjects.zoo import HUB, stored_card, stored_folder
 
 CONVERTER = 1
 """Rises when the same published folder becomes another subject."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
+from interpbench.catalogue.croissant import CROISSANT_FILE, CSV_FILE, cases_csv, croissant
 from interpbench.errors import UsageError
 from interpbench.hub.errors import told
 from interpbench.hub.model_card import model_card
-from interpbench.metadata import CROISSANT_FILE, CSV_FILE, cases_csv, croissant
-from interpbench.plugins import load
-from interpbench.stored import CARD, CIRCUIT, WEIGHTS
-from interpbench.subjects import Subject, load_subject
+from interpbench.plugins.registry import load
+from interpbench.subjects.folder import CARD, CIRCUIT, WEIGHTS
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 README = "README.md"
 

@@ -19,17 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import pluggy
+from interpbench.hooks import hookspec
 
 if TYPE_CHECKING:
-    from interpbench.case import Case
-    from interpbench.events import ProgressEvent
-    from interpbench.problem import Technique
-    from interpbench.trainers import Trainer
-
-GROUP = "interpbench"
-hookspec = pluggy.HookspecMarker(GROUP)
-hookimpl = pluggy.HookimplMarker(GROUP)
+    from interpbench.cases.case import Case
+    from interpbench.plugins.progress import ProgressEvent
+    from interpbench.problem.technique import Technique
+    from interpbench.trainers.trainer import Trainer
 
 
 @hookspec

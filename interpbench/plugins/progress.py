@@ -1,19 +1,21 @@
 """News of work under way, for whoever follows it: the hook `interpbench_progress`.
 
 Core knows no tracking service. It states what happened as a `ProgressEvent`; a plugin writes it where its users look.
-A plugin that fails there is told on stderr and left out from then on: what it follows goes on.
+A plugin that fails there is reported on stderr and left out from then on: what it follows goes on.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from interpbench.jobs import one_line
-from interpbench.tables import print_lines
+from interpbench.errors import one_line
 
+LOG = logging.getLogger("interpbench")
+"""Without a handler of the caller's, Python writes warnings to stderr."""
 Listener = Callable[..., Any]
 """The hook of one plugin, called as `listener(event=...)`."""
 
@@ -63,6 +65,6 @@ def notifier(listeners: Mapping[str, Listener]) -> Callable[[ProgressEvent], Non
                 listener(event=event)
             except Exception as error:  # whatever a follower raises must not end what it follows
                 del listening[plugin]
-                print_lines([f"plugin '{plugin}' hears no more of this: {one_line(error)}"], to="stderr")
+                LOG.warning("plugin '%s' failed and gets no further events: %s", plugin, one_line(error))
 
     return notify

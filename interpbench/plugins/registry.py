@@ -6,10 +6,8 @@ a row with its error. Core's own cases and trainers come first, through the same
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -18,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from interpbench import hookspecs
-from interpbench.case import Case
-from interpbench.errors import UsageError, shown, unknown
+from interpbench.cases.case import Case
+from interpbench.errors import UsageError, unknown
+from interpbench.hooks import GROUP
+from interpbench.plugins import hookspecs
+from interpbench.plugins.checks import check_case, check_name, check_technique, check_trainer
 
 if TYPE_CHECKING:
-    from interpbench.problem import Technique
-    from interpbench.trainers import Trainer
+    from interpbench.problem.technique import Technique
+    from interpbench.trainers.trainer import Trainer
 
 CORE = ("interpbench.cases", "interpbench.trainers")
 RESTRICT = "INTERPBENCH_PLUGINS"
 """Environment variable: names of the plugins to load, with commas between; empty loads none but core's own."""
-_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _sources() -> Iterable[tuple[str, str, str, Callable[[], ModuleType]]]:
         yield module.rpartition(".")[2], "interpbench", version, lambda module=module: importlib.import_module(module)
     restrict = os.environ.get(RESTRICT)
     wanted = None if restrict is None else {name.strip() for name in restrict.split(",")} - {""}
-    points = sorted(metadata.entry_points(group=hookspecs.GROUP), key=lambda point: (point.name, point.value))
+    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     for point in points:
         if wanted is None or point.name in wanted:
             dist = point.dist
@@ -132,7 +131,7 @@ def _not_installed(name: str, known: list[str]) -> ModuleType:
 
 def _ask(module: ModuleType) -> tuple[dict[str, dict[str, Any]], Callable[..., Any] | None]:
     """What a plugin provides, by kind and name, and its listener. Raises whatever is wrong with it."""
-    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
     hooks = sorted(name for name in vars(hookspecs) if name.startswith("interpbench_"))
@@ -143,9 +142,9 @@ def _ask(module: ModuleType) -> tuple[dict[str, dict[str, Any]], Callable[..., A
     if not manager.get_hookcallers(module):
         raise ValueError(f"{module.__name__} has no function marked @interpbench.hookimpl; hooks: {', '.join(hooks)}")
     provided = {
-        "cases": _named(manager.hook.interpbench_cases(), _check_case),
-        "trainers": _named(manager.hook.interpbench_trainers(), _check_trainer),
-        "techniques": _named(manager.hook.interpbench_techniques(), _check_technique),
+        "cases": _named(manager.hook.interpbench_cases(), check_case),
+        "trainers": _named(manager.hook.interpbench_trainers(), check_trainer),
+        "techniques": _named(manager.hook.interpbench_techniques(), check_technique),
     }
     follow = manager.hook.interpbench_progress
     return provided, follow if follow.get_hookimpls() else None
@@ -155,50 +154,11 @@ def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> di
     named: dict[str, Any] = {}
     for thing in (thing for answer in answers for thing in answer):
         check(thing)
-        _check_name(thing)
+        check_name(thing)
         if thing.name in named:
             raise ValueError(f"{thing.name!r} is provided twice")
         named[thing.name] = thing
     return named
-
-
-def _check_case(thing: Any) -> None:
-    if not isinstance(thing, Case):
-        raise TypeError(f"{thing!r} is not an interpbench.Case")
-
-
-def _check_trainer(thing: Any) -> None:
-    _check_worker(thing, "train")
-
-
-def _check_technique(thing: Any) -> None:
-    _check_worker(thing, "discover")
-    if not isinstance(getattr(thing, "version", None), str):
-        raise TypeError(f"{thing.name}: has no `version`")
-
-
-def checked(technique: Technique) -> Technique:
-    """The same technique. Raises UsageError if a plugin could not provide it."""
-    try:
-        _check_technique(technique)
-        _check_name(technique)
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from None
-    return technique
-
-
-def _check_name(thing: Any) -> None:
-    if not _NAME.fullmatch(thing.name):  # names become folders
-        raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
-
-
-def _check_worker(thing: Any, method: str) -> None:
-    if not isinstance(getattr(thing, "name", None), str):
-        raise TypeError(f"{thing!r} has no `name`")
-    if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
-        raise TypeError(f"{thing.name}: `Config` is not a dataclass")
-    if not callable(getattr(thing, method, None)):
-        raise TypeError(f"{thing.name}: has no method `{method}`")
 
 
 def _one_line(error: BaseException) -> str:

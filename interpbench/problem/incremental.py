@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interpbench.layers import attend, mlp, norm_of, project, projections, unembed
+from interpbench.transformer.layers import attend, mlp, norm_of, project, projections, unembed
 
 if TYPE_CHECKING:
-    from interpbench.problem import Loss, Problem
+    from interpbench.problem.losses import Loss
+    from interpbench.problem.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)

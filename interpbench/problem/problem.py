@@ -21,49 +21,23 @@ result since a loss is a mean over rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.adam import adam_step
 from interpbench.errors import UsageError
-from interpbench.graph import Circuit, EdgeScores, Graph
-from interpbench.incremental import Incremental
-from interpbench.transformer import Activations, Tap, Transformer
+from interpbench.graph.graph import Graph
+from interpbench.problem.ablation import ABLATIONS, Ablation, ablated
+from interpbench.problem.losses import LOSSES, Loss, Output, picked
+from interpbench.transformer.model import Activations, Tap, Transformer
 
-__all__ = [
-    "ABLATIONS",
-    "LOSSES",
-    "Ablation",
-    "Discovery",
-    "Incremental",
-    "Loss",
-    "Problem",
-    "Technique",
-    "adam_step",
-    "choose_among",
-    "choose_top",
-    "make_problem",
-]
-
-Output = Literal["categorical", "numerical"]
-Ablation = Literal["resample", "mean", "zero"]
-Loss = Literal["kl", "ce", "logit-diff", "shift", "mse", "mae", "label"]
-ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
-LOSSES: Mapping[Output, tuple[Loss, ...]] = {
-    "categorical": ("kl", "ce", "logit-diff", "mse", "mae", "label"),
-    "numerical": ("shift", "mse", "mae", "label"),
-}
 CHUNK = 1 << 24
 """How many activations (numbers) one pass may hold."""
-CHOOSING = 256
-"""Rows that the size of a circuit is chosen on; its edges are ranked on all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +132,9 @@ class Problem:
                 log_p = full.log_softmax(-1)
                 each = (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1)
             case "ce" | "label" if self.output == "categorical":
-                each = logits.logsumexp(-1) - logits.gather(-1, _picked(told, logits)).squeeze(-1)
+                each = logits.logsumexp(-1) - logits.gather(-1, picked(told, logits)).squeeze(-1)
             case "logit-diff":
-                right, wrong = (logits.gather(-1, _picked(x, logits)).squeeze(-1) for x in (full, corrupted))
+                right, wrong = (logits.gather(-1, picked(x, logits)).squeeze(-1) for x in (full, corrupted))
                 each = wrong - right
             case "shift":
                 each = ((logits - full) * (corrupted - full)).squeeze(-1)
@@ -245,11 +219,6 @@ def _changes(other: Activations, outputs: list[Tensor]) -> Activations:
     return changes
 
 
-def _picked(answers: Tensor, logits: Tensor) -> Tensor:
-    """Index `[*circuit, scored, 1]` of the class that is answered."""
-    return answers.argmax(-1, keepdim=True).expand(*logits.shape[:-1], 1)
-
-
 @torch.no_grad()
 def make_problem(
     model: Transformer,
@@ -287,77 +256,3 @@ def make_problem(
     if labels is not None and labels.shape != full.shape:
         raise UsageError(f"labels have shape {tuple(labels.shape)}; expected {tuple(full.shape)}, that of the logits")
     return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full, labels)
-
-
-def ablated(model: Transformer, corrupted: Int[Tensor, "row position"], ablation: str) -> Activations:
-    """What cut edges carry, from each writer; one row for a mean or zero."""
-    if ablation == "zero":
-        return torch.zeros_like(model.writers(corrupted[:1]))
-    parts = [model.writers(rows) for rows in corrupted.split(1024)]
-    if ablation == "resample":
-        return torch.cat(parts, -1)
-    return sum((part.sum(-1, keepdim=True) for part in parts[1:]), parts[0].sum(-1, keepdim=True)) / len(corrupted)
-
-
-@dataclass(frozen=True, eq=False)
-class Discovery:
-    """What a technique found: a score per edge, perhaps the circuit it would choose, perhaps notes (small JSON).
-
-    `circuits` are those found at each of the technique's own thresholds, where it searches at each of them anew.
-    """
-
-    scores: EdgeScores
-    circuit: Circuit | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    circuits: Mapping[float, Circuit] = field(default_factory=dict)
-
-
-class Technique(Protocol):
-    """A way to find a circuit. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata.
-
-    It may have `presets`: by protocol, values of fields that are used where an option is at its default.
-    """
-
-    name: str
-    version: str
-    Config: type
-
-    def discover(self, problem: Problem, config: Any) -> Discovery:
-        """Find a circuit. Deterministic given the problem (its `seed` too) and the configuration.
-
-        Raises UsageError for a configuration that does not fit the problem.
-        """
-        ...
-
-
-def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
-    """The fewest top-scored edges that are faithful: whose loss is at most `share` of that of cutting every edge.
-
-    The loss is `problem.faithfulness`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
-    is, as if the loss fell with every edge added; it usually does.
-    """
-    edges = problem.graph.n_edges
-    problem = problem.take(slice(CHOOSING))
-    rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")), device=problem.device)
-
-    def loss(kept: int) -> float:
-        return problem.losses((rank >= kept)[None].to(problem.full), problem.faithfulness).item()
-
-    low, high, bound = 0, edges, share * loss(0)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if loss(middle) <= bound else (middle + 1, high)
-    return scores.top(low)
-
-
-def choose_among(problem: Problem, cuts: Bool[Tensor, "circuit edge"], share: float) -> int:
-    """Which of some circuits, given by the edges they cut, keeps the fewest edges among the faithful ones.
-
-    Faithful is meant as in `choose_top`; if none is, the most faithful one is chosen.
-    """
-    problem = problem.take(slice(CHOOSING))
-    masks = torch.cat([cuts, torch.ones_like(cuts[:1])]).to(problem.full)
-    *losses, bound = problem.losses(masks, problem.faithfulness).tolist()
-    good = [i for i, loss in enumerate(losses) if loss <= share * bound]
-    kept = (~cuts).sum(-1).tolist()
-    return min(good, key=kept.__getitem__) if good else losses.index(min(losses))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from interpbench.compare import Mean, a12, jaccard, mean_interval, wilcoxon
 from interpbench.report.runs import METRICS, Run, case_order
+from interpbench.report.statistics import Mean, a12, jaccard, mean_interval, wilcoxon
 
 
 @dataclass(frozen=True)

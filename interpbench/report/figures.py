@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench.errors import MissingExtra
-from interpbench.evaluate import precision_recall, roc
-from interpbench.graph import Circuit
+from interpbench.evaluation.ranking import precision_recall, roc
+from interpbench.graph.circuit import Circuit
+from interpbench.report.comparison import Comparison
 from interpbench.report.runs import Run
-from interpbench.report.tables import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

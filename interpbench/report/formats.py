@@ -6,22 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from interpbench.compare import Mean
+from interpbench.report.comparison import Comparison
 from interpbench.report.runs import Failure
-from interpbench.report.tables import Comparison
-from interpbench.tables import cell
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, names of columns (one that ends in > holds numbers), and rows of values."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+from interpbench.report.statistics import Mean
+from interpbench.table import Table, cell
 
 
 def tables(told: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:

@@ -8,14 +8,14 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from interpbench.compare import mean_interval
-from interpbench.graph import Circuit
-from interpbench.plot import circuit_svg
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.drawing import circuit_svg
+from interpbench.report.comparison import Comparison
 from interpbench.report.figures import box_picture, curve_pictures
-from interpbench.report.formats import Table, tables
+from interpbench.report.formats import tables
 from interpbench.report.runs import METRICS, SETTINGS, Failure, Run
-from interpbench.report.tables import Comparison
-from interpbench.tables import cell
+from interpbench.report.statistics import mean_interval
+from interpbench.table import Table, cell
 
 
 def page(runs: Sequence[Run], told: Comparison, failures: Sequence[Failure]) -> str:

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interpbench import store
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.runs import store
 
 if TYPE_CHECKING:
-    from interpbench.graph import EdgeScores
+    from interpbench.graph.circuit import EdgeScores
 
 METRICS = (
     *("heads.auroc", "heads.average_precision", "edges.auroc", "edges.average_precision", "nodes.auroc"),

@@ -14,15 +14,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from interpbench import plugins, runner, store
-from interpbench.case import Case
+from interpbench.cases.case import Case
 from interpbench.errors import UsageError
-from interpbench.jobs import Event, Report, run_jobs
-from interpbench.options import parse_value
-from interpbench.process import tune_process
-from interpbench.protocols import configure
-from interpbench.runner import Data
-from interpbench.subjects import Subject, load_subject
+from interpbench.evaluation.protocols import configure
+from interpbench.plugins import registry
+from interpbench.plugins.options import parse_value
+from interpbench.processes import Event, Report, run_jobs, tune_process
+from interpbench.runs import run as runner
+from interpbench.runs import store
+from interpbench.runs.record import Data
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ class Matrix:
 
 def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
     """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has a model."""
-    registry = plugins.load()
-    methods = [registry.technique(name) for name in matrix.techniques]
+    installed = registry.load()
+    methods = [installed.technique(name) for name in matrix.techniques]
     configs = _configs(methods, matrix.grid, matrix.data)
     subjects, missing = _subjects(cases, matrix.models)
     uncertified: dict[str, tuple[str, ...]] = {}

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from interpbench.case import Case
-from interpbench.circuit_score import By, CircuitScore, circuit_scores
+from interpbench.cases.case import Case
+from interpbench.cases.pairs import draw
 from interpbench.errors import UsageError
-from interpbench.interventions import draw
-from interpbench.problem import Ablation
-from interpbench.runner import run
-from interpbench.subjects import Subject, load_subject
+from interpbench.evaluation.circuit_score import By, CircuitScore, circuit_scores
+from interpbench.problem.ablation import Ablation
+from interpbench.runs.run import run
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 KINDS = ("siit", "natural", "iit", "tracr")
 NATURAL = "natural"

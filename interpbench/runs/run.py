@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import time
 from collections.abc import Mapping
@@ -13,23 +12,28 @@ from typing import Any
 
 import torch
 
-from interpbench import plugins, store
-from interpbench.case import Case, defined
-from interpbench.errors import UsageError, unknown
-from interpbench.evaluate import judge
-from interpbench.graph import Circuit, EdgeScores
-from interpbench.interventions import scored_positions
-from interpbench.problem import Ablation, Discovery, Problem, Technique, make_problem
-from interpbench.protocols import PROTOCOLS, Protocol, configure, measure
-from interpbench.subjects import Subject, load_subject
+from interpbench.cases.case import Case
+from interpbench.cases.pairs import scored_positions
+from interpbench.cases.reference import defined
+from interpbench.errors import UsageError
+from interpbench.evaluation.protocols import Protocol, configure, measure
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.plugins import checks, registry
+from interpbench.problem.ablation import Ablation
+from interpbench.problem.problem import Problem, make_problem
+from interpbench.problem.technique import Technique
+from interpbench.runs import store
+from interpbench.runs.record import Data, Record, asked_of, digest, judged, plain
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """What came out: metrics by granularity, a score for every edge, the circuit chosen, and the record of it all.
 
-    Of a run the record is all of run.json, a `store.Record`, and `folder` is where it is stored (None: nowhere);
-    `seconds` in it is the technique's own time. Of a file that was judged it is a `store.Scored`.
+    Of a run the record is all of run.json, a `Record`, and `folder` is where it is stored (None: nowhere);
+    `seconds` in it is the technique's own time. Of a file that was judged it is a `Scored`.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -37,25 +41,6 @@ class Result:
     circuit: Circuit | None
     record: Mapping[str, Any]
     folder: Path | None = None
-
-
-@dataclass(frozen=True)
-class Data:
-    """On what a technique is run: pairs of clean and corrupted inputs from a seed, what a cut edge carries, and what
-    is measured. `unique`: no clean input twice. Raises UsageError for numbers that make no sense.
-    """
-
-    samples: int = 1000
-    seed: int = 0
-    ablation: Ablation = "resample"
-    unique: bool = False
-    protocol: Protocol = "default"
-
-    def __post_init__(self) -> None:
-        if self.samples < 1 or self.seed < 0:
-            raise UsageError(f"samples is {self.samples} and seed {self.seed}; expected at least 1 and at least 0")
-        if self.protocol not in PROTOCOLS:
-            raise UsageError(unknown("protocol", self.protocol, PROTOCOLS))
 
 
 def run(
@@ -83,7 +68,7 @@ def run(
     does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
     """
     data = Data(samples, seed, ablation, unique, protocol)
-    method = plugins.load().technique(technique) if isinstance(technique, str) else plugins.checked(technique)
+    method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
     config = configure(method, options, protocol) if config is None else config
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     asked = asked_of(method, config, subject, data)
@@ -107,12 +92,12 @@ def run(
             error.add_note(f"(traceback in {store.write_error(folder, error)})")
         raise
 
-    record: store.Record = {
+    record: Record = {
         **asked,
-        "config": store.plain(asked["config"]),
-        "digest": store.digest(asked),
+        "config": plain(asked["config"]),
+        "digest": digest(asked),
         **verdict,
-        "notes": store.plain(found.notes),
+        "notes": plain(found.notes),
         "seconds": round(seconds, 4),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("interpbench", "torch", "numpy")},
@@ -120,45 +105,6 @@ def run(
     if folder is not None:
         store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
     return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
-
-
-def about(subject: Subject) -> store.About:
-    """What a result says of the model that it is about."""
-    return {
-        "case": subject.case.name,
-        "program_digest": subject.card["program_digest"],
-        "model": subject.kind,
-        "weights_hash": subject.weights_hash,
-    }
-
-
-def judged(found: Discovery, subject: Subject) -> store.Judged:
-    """What was found against the true circuit of the subject."""
-    certificate = subject.card.get("certificate") or {}
-    return {
-        **about(subject),
-        "certified": certificate.get("certified"),
-        "certified_edges": certificate.get("certified_edges"),
-        "metrics": judge(found, subject.circuit),
-        "circuit": None if found.circuit is None else found.circuit.to_json(),
-        "truth": subject.circuit.to_json(),
-    }
-
-
-def asked_of(technique: Technique, config: Any, subject: Subject, data: Data) -> store.Asked:
-    """Everything that determines the result of a run, before it is begun."""
-    return {
-        "schema": store.SCHEMA,
-        **about(subject),
-        "technique": technique.name,
-        "technique_version": technique.version,
-        "config": dataclasses.asdict(config),
-        "ablation": data.ablation,
-        "samples": data.samples,
-        "seed": data.seed,
-        "unique": data.unique,
-        "protocol": data.protocol,
-    }
 
 
 def problem_of(subject: Subject, data: Data) -> Problem:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from interpbench import store
-from interpbench.case import Case
-from interpbench.circuit_file import read_circuit_file
+from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.graph import Circuit, EdgeScores
-from interpbench.problem import Discovery
-from interpbench.runner import Result, judged
-from interpbench.subjects import Subject, load_subject
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.circuit_file import read_circuit_file
+from interpbench.problem.technique import Discovery
+from interpbench.runs.record import Scored, judged
+from interpbench.runs.run import Result
+from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import load_subject
 
 
 def score(
@@ -31,7 +32,7 @@ def score(
     if absolute:
         scores = EdgeScores(scores.graph, np.abs(scores.values))
     found = Discovery(scores, circuit)
-    record: store.Scored = {**judged(found, subject), "file": str(path), "absolute": absolute}
+    record: Scored = {**judged(found, subject), "file": str(path), "absolute": absolute}
     return Result(record["metrics"], scores, circuit, record, path)
 
 

@@ -9,81 +9,19 @@ The digest is a hash over what determines the result, and over nothing else: not
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from interpbench.circuit_file import from_circuit_file, to_circuit_file
-from interpbench.errors import InterpbenchError, UsageError, shown
+from interpbench.errors import InterpbenchError, shown
 from interpbench.files import read_json, write_text
-from interpbench.graph import GRANULARITIES, Circuit, EdgeScores
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
+from interpbench.graph.graph import GRANULARITIES
+from interpbench.runs.record import Asked, Record, digest
 
-SCHEMA = 1
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
-
-
-class About(TypedDict):
-    """The model that a result is about."""
-
-    case: str
-    program_digest: str
-    model: str
-    weights_hash: str
-
-
-class Asked(About):
-    """Everything that determines a result."""
-
-    schema: int
-    technique: str
-    technique_version: str
-    config: dict[str, Any]
-    ablation: str
-    samples: int
-    seed: int
-    unique: bool
-    protocol: str
-
-
-class Judged(About):
-    """A result against the truth: `metrics` of `evaluate.judge` (and of a run's protocol), the chosen circuit
-    (`to_json`) or None, and the true one.
-    """
-
-    certified: bool | None
-    certified_edges: bool | None
-    metrics: dict[str, dict[str, Any]]
-    circuit: dict[str, Any] | None
-    truth: dict[str, Any]
-
-
-class Scored(Judged):
-    """What `score` says of a file; `absolute`: edges were ranked by the size of their scores."""
-
-    file: str
-    absolute: bool
-
-
-class Record(Asked, Judged):
-    """The content of run.json."""
-
-    digest: str
-    notes: dict[str, Any]
-    seconds: float
-    versions: dict[str, str]
-
-
-def digest(asked: Asked) -> str:
-    """Hash of what was asked; 16 hexadecimal digits. Raises UsageError for a number that is not finite."""
-    try:
-        text = json.dumps(asked, sort_keys=True, allow_nan=False)
-    except ValueError:
-        raise UsageError(f"options must be finite numbers: {asked['config']}") from None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run_folder(root: str | Path, asked: Asked) -> Path:
@@ -160,16 +98,3 @@ def write_error(folder: Path, error: Exception) -> Path:
     (folder / RUN).unlink(missing_ok=True)
     write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR
-
-
-def plain(value: Any) -> Any:
-    """The same as plain JSON: arrays and tuples as lists, numbers that are not finite as None, the rest as text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(each) for each in value]
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)

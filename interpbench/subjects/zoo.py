@@ -8,19 +8,19 @@ bundled ones lie in `zoo/<case>/<kind>/`, published ones (`interpbench hub pull`
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from interpbench.cache import cache_folder
-from interpbench.case import Case
-from interpbench.errors import InterpbenchError, first_line
-from interpbench.files import parse_json, read_json
+from interpbench.cases.case import Case
+from interpbench.errors import UsageError, unknown
+from interpbench.files import cache_folder, read_json
+from interpbench.plugins import registry
+from interpbench.subjects.card import CARD_SCHEMA
+from interpbench.subjects.folder import CARD, WEIGHTS, read_subject
+from interpbench.subjects.subject import Subject, weights_hash
 
-if TYPE_CHECKING:
-    from interpbench.graph import Circuit
-
-ZOO = Path(__file__).parent / "zoo"
-WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
+ZOO = Path(__file__).parents[1] / "zoo"
 COMPILED = "tracr"
 """The model that is a case's compiled reference itself."""
 HUB = "hub"
@@ -53,33 +53,50 @@ def stored_card(case: Case, model: str) -> dict[str, Any] | None:
     return read_json(path) if model == HUB else _bundled_card(path)
 
 
-def stored_parts(case: Case, model: str) -> tuple[dict[str, Any], Circuit]:
-    """Shape and true circuit of a bundled or pulled subject, without its weights and without PyTorch.
-
-    Raises InterpbenchError if the files are damaged.
-    """
-    folder = stored_folder(case, model)
-    try:
-        with (folder / WEIGHTS).open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = parse_json(file.read(min(length, (folder / WEIGHTS).stat().st_size)))
-        shape = parse_json(header["__metadata__"]["config"])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InterpbenchError(f"{folder / WEIGHTS}: unreadable: {first_line(error)}") from None
-    return shape, read_circuit(folder)
-
-
 def is_certified(case: Case) -> bool:
     """Whether the bundled SIIT subject of a case is certified, by its card."""
     card = stored_card(case, "siit") or {}
     return bool((card.get("certificate") or {}).get("certified"))
 
 
-def read_circuit(folder: Path) -> Circuit:
-    """The true circuit of a stored subject. Raises InterpbenchError if its file is damaged."""
-    from interpbench.graph import Circuit
+def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
+    """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
+    or a folder.
 
-    try:
-        return Circuit.from_json(read_json(folder / CIRCUIT))
-    except ValueError as error:
-        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
+    For a folder the case may be None: its card names it. Raises UsageError for a model that does not exist or does
+    not belong to the case, InterpbenchError for a damaged folder, MissingExtra where the reference cannot be compiled.
+    """
+    if isinstance(case, str):
+        case = registry.load_case(case)
+    if case is not None and str(model) in models(case):
+        return (
+            _compiled(case)
+            if str(model) == COMPILED
+            else read_subject(stored_folder(case, str(model)), case, str(model))
+        )
+    folder = Path(model)
+    if not folder.is_dir():
+        raise UsageError(_missing(case, str(model)))
+    return read_subject(folder, case, "custom")
+
+
+def _missing(case: Case | None, model: str) -> str:
+    if case is None:
+        return f"no folder {model}"
+    if model == HUB:
+        return f"the published subject of case {case.name} is not here; `interpbench hub pull {case.name}` fetches it"
+    known = models(case)
+    there = f"there are: {', '.join(known)}" if known else "none is bundled"
+    if model in registry.load().trainers:
+        make = f"interpbench train {model} --case {case.name} --out FOLDER"
+        return f"case {case.name} has no bundled subject '{model}' ({there}); `{make}` makes one for --model FOLDER"
+    return f"case {case.name}: {unknown('model or folder', model, known)}; {there}"
+
+
+def _compiled(case: Case) -> Subject:
+    reference: Any = case.reference()
+    card = {"schema": CARD_SCHEMA, "case": case.name, "kind": COMPILED, "program_digest": reference.digest}
+    card |= {"classes": reference.classes, "weights_hash": weights_hash(reference.model)}
+    itself = replace(reference, alignment={})  # its components stand where they are, not where a subject has them
+    case = replace(case, reference=lambda: itself)
+    return Subject(case, COMPILED, reference.model, reference.true_circuit, reference.classes, card)

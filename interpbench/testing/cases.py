@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from interpbench.case import ATOL, Case, defined
-from interpbench.graph import Circuit
+from interpbench.cases.case import Case
+from interpbench.cases.reference import ATOL, defined
+from interpbench.graph.circuit import Circuit
 from interpbench.testing.workers import global_state, import_light, unchanged_state, unshared
 
 ROWS = 100

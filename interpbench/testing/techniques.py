@@ -13,8 +13,10 @@ from typing import get_args
 import numpy as np
 import torch
 
-from interpbench.graph import Circuit
-from interpbench.problem import Discovery, Output, Problem, Technique
+from interpbench.graph.circuit import Circuit
+from interpbench.problem.losses import Output
+from interpbench.problem.problem import Problem
+from interpbench.problem.technique import Discovery, Technique
 from interpbench.testing.toys import toy_problem
 from interpbench.testing.workers import (
     check_config_is_simple,
@@ -27,7 +29,15 @@ from interpbench.testing.workers import (
     unshared,
 )
 
-PUBLIC_MODULES = ("interpbench", "interpbench.graph", "interpbench.problem", "interpbench.testing")
+PUBLIC_MODULES = (
+    "interpbench",
+    "interpbench.graph",
+    "interpbench.problem",
+    "interpbench.transformer",
+    "interpbench.cases",
+    "interpbench.trainers",
+    "interpbench.testing",
+)
 NEAR_THE_TRUTH = ("Case", "Subject", "judge", "load_case", "load_subject", "run")
 """Names of `interpbench` through which a technique could get at what it is judged by."""
 

@@ -10,12 +10,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interpbench.architecture import Config
-from interpbench.case import BOS, Case, Inputs, Token
-from interpbench.graph import Circuit
-from interpbench.problem import Ablation, Output, Problem, make_problem
-from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Transformer
+from interpbench.cases.case import Case
+from interpbench.cases.rasp.reference import RaspReference
+from interpbench.cases.tokens import BOS, Inputs, Token
+from interpbench.graph.circuit import Circuit
+from interpbench.problem.ablation import Ablation
+from interpbench.problem.losses import Output
+from interpbench.problem.problem import Problem, make_problem
+from interpbench.transformer.config import Config
+from interpbench.transformer.model import Transformer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import torch
 
 from interpbench.errors import InterpbenchError
-from interpbench.problem import Output
+from interpbench.problem.losses import Output
 from interpbench.testing.toys import toy_case
 from interpbench.testing.workers import (
     check_config_is_simple,
@@ -26,8 +26,8 @@ from interpbench.testing.workers import (
     unchanged_state,
     unshared,
 )
-from interpbench.trainers import Trained, Trainer
-from interpbench.transformer import Transformer
+from interpbench.trainers.trainer import Trained, Trainer
+from interpbench.transformer.model import Transformer
 
 Tell = Callable[[Mapping[str, Any]], None]
 

@@ -83,7 +83,7 @@ def _others(hint: Any, value: Any) -> list[Any]:
 def _parsed(kind: type[Any], config: Any) -> Any:
     import typer
 
-    from interpbench.options import arguments, with_options
+    from interpbench.plugins.options import arguments, with_options
 
     told: list[Any] = []
     app = typer.Typer(add_completion=False)
@@ -94,8 +94,8 @@ def _parsed(kind: type[Any], config: Any) -> Any:
 
 def check_options_are_its_own(worker: Any, config: Any = None) -> None:
     """No field has the name of an option that the command has anyway."""
-    from interpbench.cli.working import COMMANDS
-    from interpbench.options import with_options
+    from interpbench.cli.groups import COMMANDS
+    from interpbench.plugins.options import with_options
 
     command = COMMANDS["technique" if hasattr(worker, "discover") else "trainer"]
     try:

@@ -1,50 +1,54 @@
-"""Ways to make a subject for a case: what a trainer is, and core's own, provided through the same hook as any."""
+"""Trainers: ways to make a subject for a case. What an author of trainers needs, and core's own trainers.
+
+Part of the contract with plugins. Names are loaded on first use: importing this package imports no PyTorch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from interpbench.case import Case
-from interpbench.hookspecs import hookimpl
+from interpbench.hooks import hookimpl
+from interpbench.lazy import lazy
+from interpbench.trainers.trainer import Trained, Trainer
 
 if TYPE_CHECKING:
-    from interpbench.graph import Circuit
-    from interpbench.transformer import Transformer
+    from interpbench.cases.pairs import Data
+    from interpbench.certificate.measure import Masks, fresh_data, masks_of, measure
+    from interpbench.trainers.checkpoint import Progress, resume, save
+    from interpbench.trainers.optimizer import FlatAdam
+    from interpbench.trainers.rows import Targets, answer_of, targets_of
+    from interpbench.trainers.step import row_loss
 
+__all__ = [
+    "Data",
+    "FlatAdam",
+    "Masks",
+    "Progress",
+    "Targets",
+    "Trained",
+    "Trainer",
+    "answer_of",
+    "fresh_data",
+    "masks_of",
+    "measure",
+    "resume",
+    "row_loss",
+    "save",
+    "targets_of",
+]
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """What a trainer returns: the transformer, its true circuit, and facts for its card (plain JSON)."""
-
-    model: Transformer
-    circuit: Circuit
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-class Trainer(Protocol):
-    """Makes subjects. Its options are the fields of `Config`, a frozen dataclass with help text in the metadata."""
-
-    @property
-    def name(self) -> str:
-        """What it is called on the command line."""
-        ...
-
-    @property
-    def Config(self) -> type[Any]:
-        """A frozen dataclass."""
-        ...
-
-    def train(
-        self, case: Case, config: Any, folder: Path | None, progress: Callable[[dict[str, Any]], None]
-    ) -> Trained:
-        """Train a subject; keep checkpoints in `folder`, if given, and resume from them.
-
-        `progress` is called now and then with numbers worth showing.
-        """
-        ...
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "cases.pairs": ("Data",),
+        "certificate.measure": ("Masks", "fresh_data", "masks_of", "measure"),
+        "trainers.checkpoint": ("Progress", "resume", "save"),
+        "trainers.optimizer": ("FlatAdam",),
+        "trainers.rows": ("Targets", "answer_of", "targets_of"),
+        "trainers.step": ("row_loss",),
+    },
+)
 
 
 @hookimpl

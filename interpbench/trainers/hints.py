@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from interpbench.case import Reference
-from interpbench.graph import Graph
+from interpbench.cases.reference import Reference
+from interpbench.graph.graph import Graph
 from interpbench.trainers.rows import Rows
 
 SCALE = 0.3

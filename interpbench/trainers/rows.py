@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from interpbench.case import Case, Reference, defined
-from interpbench.graph import Circuit
+from interpbench.cases.case import Case
+from interpbench.cases.reference import Reference, defined
+from interpbench.graph.circuit import Circuit
 from interpbench.trainers.settings import Config
 
 POOL = 1 << 16

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from interpbench.architecture import Config as Shape
+    from interpbench.transformer.config import Config as Shape
 
 
 def _option(default: Any, text: str) -> Any:

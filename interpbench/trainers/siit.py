@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 
 if TYPE_CHECKING:
-    from interpbench.case import Case
-    from interpbench.trainers import Trained
+    from interpbench.cases.case import Case
+    from interpbench.trainers.trainer import Trained
 
 
 class SiitTrainer:
@@ -41,7 +41,7 @@ class SiitTrainer:
         progress: Callable[[dict[str, Any]], None] = lambda facts: None,
     ) -> Trained:
         """Train a subject of `case`; see `interpbench.trainers.training.train`."""
-        from interpbench.trainers.training import train
+        from interpbench.trainers.loop import train
 
         return train(case, config, folder, progress)
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from interpbench.errors import brief, shown
-from interpbench.graph import Graph
+from interpbench.graph.graph import Graph
 
 KINDS: Mapping[str, tuple[str | None, ...]] = {
     "act_fn": ("relu", "gelu", "gelu_new"),

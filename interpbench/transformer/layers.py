@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from interpbench.architecture import Config
+from interpbench.transformer.config import Config
 
 ACTIVATIONS = {
     "relu": F.relu,

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformer_lens import hook_points
 from transformer_lens.hook_points import HookPoint
 
-from interpbench.architecture import Config
 from interpbench.errors import UsageError
-from interpbench.layers import ACTIVATIONS
-from interpbench.transformer import Transformer
+from interpbench.transformer.config import Config
+from interpbench.transformer.layers import ACTIVATIONS
+from interpbench.transformer.model import Transformer
 
 HookedRootModule: Any = vars(transformer_lens).get("HookedRootModule") or vars(hook_points)["HookedRootModule"]
 

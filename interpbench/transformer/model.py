@@ -29,9 +29,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.architecture import Config
-from interpbench.graph import Graph
-from interpbench.layers import BLOCK, attention, heads_of, mlp, project_heads, pull_back, unembed
+from interpbench.graph.graph import Graph
+from interpbench.transformer.config import Config
+from interpbench.transformer.layers import BLOCK, attention, heads_of, mlp, project_heads, pull_back, unembed
 
 Activations = Float[Tensor, "*#circuit writer feature #position #row"]
 """What every writer adds to the residual stream; one row where all rows share it (a mean)."""

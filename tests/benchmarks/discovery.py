@@ -15,9 +15,9 @@ import numpy as np
 import plain
 
 from interpbench import load_case, load_subject
-from interpbench.interventions import scored_positions
+from interpbench.cases.pairs import scored_positions
 from interpbench.problem import make_problem
-from interpbench.process import tune_process
+from interpbench.processes import tune_process
 from interpbench_acdc import Acdc
 from interpbench_acdc.algorithm import visiting_order
 from interpbench_eap import Eap
@@ -82,7 +82,7 @@ TECHNIQUES = {"eap": compare_eap, "eap-ig": compare_eap_ig, "acdc": compare_acdc
 if importlib.util.find_spec("transformer_lens"):
     import hooks
 
-    from interpbench.lens import Hooked
+    from interpbench.transformer.lens import Hooked
 
     TECHNIQUES["eap-ig-hooks"] = compare_eap_ig_hooks
 

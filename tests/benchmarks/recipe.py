@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 
 from interpbench import load_case
-from interpbench.certificate import certify
-from interpbench.process import tune_process
+from interpbench.certificate.certify import certify
+from interpbench.processes import tune_process
+from interpbench.trainers.loop import train
 from interpbench.trainers.settings import Config
-from interpbench.trainers.training import train
 
 
 def main() -> None:

@@ -17,12 +17,13 @@ import plain
 import torch
 
 from interpbench import load_case
-from interpbench.certificate import fresh_data, masks_of, measure
-from interpbench.process import tune_process
+from interpbench.certificate.measure import fresh_data, masks_of, measure
+from interpbench.processes import tune_process
+from interpbench.trainers import FlatAdam, Progress
+from interpbench.trainers.loop import start, train
 from interpbench.trainers.rows import draw_round, make_pool, targets_of
 from interpbench.trainers.settings import Config
-from interpbench.trainers.state import FlatAdam, Progress
-from interpbench.trainers.training import row_loss, start, train, train_step
+from interpbench.trainers.step import row_loss, train_step
 from interpbench.transformer import Transformer, initialize
 
 PAIRS, TERMS, BAR = 256, 3, 0.99

@@ -5,9 +5,9 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import Any
 
-from interpbench.cases import draws
-from interpbench.cases.define import rasp_case
-from interpbench.cases.pieces import at, balance, histogram, length, running_fraction
+from interpbench.cases.programs import draws
+from interpbench.cases.rasp.define import rasp_case
+from interpbench.cases.rasp.pieces import at, balance, histogram, length, running_fraction
 
 
 @rasp_case("3", vocab="abcx", max_length=4, output="numerical", causal=True, alignment={"a1.h0": "a1.h2"})

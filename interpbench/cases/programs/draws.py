@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from interpbench.case import Inputs, Token
+from interpbench.cases.tokens import Inputs, Token
 
 if TYPE_CHECKING:
     import numpy as np

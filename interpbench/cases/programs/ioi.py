@@ -11,7 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from interpbench.case import BOS, Case, Inputs, Token
+from interpbench.cases.case import Case
+from interpbench.cases.tokens import BOS, Inputs, Token
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +119,7 @@ class IoiReference:
     )
 
     def __init__(self, tokens: tuple[Token, ...]) -> None:
-        from interpbench.architecture import Config
+        from interpbench.transformer.config import Config
 
         self.classes = tokens
         self.names = [i for i, token in enumerate(tokens) if token in _NAME_SET]
@@ -140,7 +141,7 @@ class IoiReference:
 
     def circuit(self, graph: Any) -> Any:
         """The true circuit: where the values of the variables flow."""
-        from interpbench.graph import Circuit
+        from interpbench.graph.circuit import Circuit
 
         return Circuit(graph, frozenset(self.edges))
 

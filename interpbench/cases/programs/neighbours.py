@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from interpbench.cases import draws
-from interpbench.cases.define import rasp_case
-from interpbench.cases.pieces import following, previous, shift
+from interpbench.cases.programs import draws
+from interpbench.cases.rasp.define import rasp_case
+from interpbench.cases.rasp.pieces import following, previous, shift
 
 DIGITS = range(11)
 NAMES = ("MbJmTPSI", "SBvrj", "UDIh", "Wvgfy", "bVrp", "fJsONxK", "fLBcbfno", "iVgRV", "oCLrZaW", "wwMq")

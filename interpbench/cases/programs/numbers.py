@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from interpbench.cases.define import elementwise, rasp_case
-from interpbench.cases.pieces import constant
+from interpbench.cases.rasp.define import elementwise, rasp_case
+from interpbench.cases.rasp.pieces import constant
 
 DIGITS, SIGNED, UP_TO_29, AROUND_0 = range(11), range(-10, 10), range(30), range(-15, 15)
 TWENTIETHS = tuple(i / 10 - 1 for i in range(20))

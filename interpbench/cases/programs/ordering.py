@@ -5,10 +5,20 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import Any
 
-from interpbench.cases import draws
-from interpbench.cases.define import rasp_case
-from interpbench.cases.pieces import ascending, at, backwards, constant, gather, length, maximum, median, moved
-from interpbench.cases.words import WORDS
+from interpbench.cases.programs import draws
+from interpbench.cases.programs.words import WORDS
+from interpbench.cases.rasp.define import rasp_case
+from interpbench.cases.rasp.pieces import (
+    ascending,
+    at,
+    backwards,
+    constant,
+    gather,
+    length,
+    maximum,
+    median,
+    moved,
+)
 
 LETTERS, DIGITS = "abcdefghij", range(11)
 

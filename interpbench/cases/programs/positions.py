@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from interpbench.cases.define import rasp_case
-from interpbench.cases.pieces import length
+from interpbench.cases.rasp.define import rasp_case
+from interpbench.cases.rasp.pieces import length
 
 DIGITS = range(11)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from interpbench.cases import draws
-from interpbench.cases.define import rasp_case
-from interpbench.cases.pieces import at, bad_pairs, constant, gather, how_many, length, moved
+from interpbench.cases.programs import draws
+from interpbench.cases.rasp.define import rasp_case
+from interpbench.cases.rasp.pieces import at, bad_pairs, constant, gather, how_many, length, moved
 
 DIGITS, UP_TO_29 = range(11), range(30)
 

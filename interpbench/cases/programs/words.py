@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from interpbench.cases.define import elementwise, rasp_case
+from interpbench.cases.rasp.define import elementwise, rasp_case
 
 WORDS = ("J", "LB", "TPSI", "V", "b", "no", "oCLrZaW", "poiVg")
 LONG_WORDS = tuple(

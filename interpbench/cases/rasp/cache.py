@@ -20,15 +20,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from interpbench import rasp
-from interpbench.architecture import Config
-from interpbench.cache import cache_folder
-from interpbench.case import Case, value_from_json, value_to_json
-from interpbench.files import parse_json
-from interpbench.fingerprint import fingerprint
-from interpbench.rasp import compile_program, subject_config
-from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Transformer
+from interpbench.cases.case import Case
+from interpbench.cases.rasp import compiler as rasp
+from interpbench.cases.rasp.compiler import compile_program, subject_config
+from interpbench.cases.rasp.fingerprint import fingerprint
+from interpbench.cases.rasp.reference import RaspReference
+from interpbench.cases.tokens import value_from_json, value_to_json
+from interpbench.files import cache_folder, parse_json
+from interpbench.transformer.config import Config
+from interpbench.transformer.model import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from interpbench.architecture import Config
-from interpbench.case import BOS, PAD, Case
-from interpbench.rasp_reference import RaspReference
-from interpbench.transformer import Transformer
+from interpbench.cases.case import Case
+from interpbench.cases.rasp.reference import RaspReference
+from interpbench.cases.tokens import BOS, PAD
+from interpbench.transformer.config import Config
+from interpbench.transformer.model import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import RASPExpr, SOp

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from interpbench.case import Case, Inputs, Token
+from interpbench.cases.case import Case
+from interpbench.cases.tokens import Inputs, Token
 from interpbench.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def rasp_case(
         @functools.cache
         def reference() -> Any:
             _tracr_rasp()
-            from interpbench.compiled import compiled
+            from interpbench.cases.rasp.cache import compiled
 
             return compiled(program(), case, causal, subject or {}, alignment or {})
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from interpbench.case import Token
+from interpbench.cases.tokens import Token
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import RASPExpr, SOp

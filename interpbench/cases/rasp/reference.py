@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from interpbench.architecture import Config
-from interpbench.graph import Circuit, Graph
-from interpbench.transformer import Transformer
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.graph import Graph
+from interpbench.transformer.config import Config
+from interpbench.transformer.model import Transformer
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interpbench.cases.define import rasp_case
+from interpbench.cases import rasp_case
 
 
 @rasp_case("mytech", vocab="abc", max_length=5, output="numerical", causal=True)

@@ -1,6 +1,7 @@
 import pytest
 
-from interpbench.testing import CHECKS, toy_problem
+from interpbench.testing.techniques import CHECKS
+from interpbench.testing.toys import toy_problem
 from interpbench_mytech import Config, MytechTechnique
 
 

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from interpbench import Case, Trained
-from interpbench.trainers.rows import answer_of, targets_of
-from interpbench.trainers.state import FlatAdam, Progress, resume, save
-from interpbench.trainers.training import row_loss
+from interpbench.trainers import FlatAdam, Progress, answer_of, resume, row_loss, save, targets_of
 from interpbench.transformer import initialize
 
 if TYPE_CHECKING:

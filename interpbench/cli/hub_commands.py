@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.plugins import load, load_case
-from interpbench.stored import HUB, UNCERTIFIED
-from interpbench.subjects import save_subject
-from interpbench.tables import print_json, print_lines, print_table, progress
+from interpbench.plugins.registry import load, load_case
+from interpbench.subjects.folder import save_subject
+from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
 
 def pull(names: Sequence[str], repository: str, revision: str, as_json: bool) -> int:

@@ -1,0 +1,1 @@
+"""The programs of core's cases, by what they do."""

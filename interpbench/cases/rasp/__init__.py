@@ -1,0 +1,1 @@
+"""RASP programs: defining a case by one, compiling it, keeping the compiled reference."""

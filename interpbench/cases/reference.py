@@ -1,0 +1,103 @@
+"""The reference of a case: a causal model with named variables, which a subject is trained to implement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from interpbench.graph.circuit import Circuit
+    from interpbench.graph.graph import Graph
+    from interpbench.transformer.config import Config
+
+
+ATOL = 0.05
+"""Numerical outputs closer than this count as equal (the published tolerance)."""
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """A high-level causal model with named variables, each aligned with nodes of the subject."""
+
+    @property
+    def variables(self) -> Mapping[str, tuple[str, ...]]:
+        """Every variable, and the subject's nodes (`a1.h2`, `m0`) that carry it."""
+        ...
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """What the logits stand for, or None if the output is a number."""
+        ...
+
+    @property
+    def subject(self) -> Config:
+        """Shape of a subject that can learn this reference."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of what the reference computes; part of every result."""
+        ...
+
+    @property
+    def reading_sizes(self) -> Mapping[str, Sequence[int]]:
+        """How many values each variable can have, besides none, that `outputs_and_readings` tells; 1: a number.
+
+        A variable may hold several values at once, as an MLP may compute several.
+        """
+        ...
+
+    @property
+    def partial(self) -> bool:
+        """Whether there are positions without an answer; see `defined`."""
+        ...
+
+    def circuit(self, graph: Graph) -> Circuit:
+        """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
+        ...
+
+    def outputs(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
+
+        With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
+        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826); at some positions only with
+        `where`, bool `[row, position]`.
+        """
+        ...
+
+    def outputs_and_readings(
+        self,
+        tokens: Tensor,
+        source: Tensor | None = None,
+        variable: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
+        """What `outputs` gives, and values of some variables under the same interchange.
+
+        A value is `[row, position]`: floats, or int64 from 0, as many as `reading_sizes` says there are for none.
+        """
+        ...
+
+
+DEFINED = 0.01
+"""A compiled program shows no answer by logits that are all zero, but for what leaks through a softmax."""
+
+
+def defined(reference: Reference, logits: Tensor) -> Tensor:
+    """Where a reference's output is an answer; bool `[*, position]` from `[*, position, class]`.
+
+    A program may be undefined at a position (nothing selected, no value): that is not scored and not trained on.
+    """
+    import torch
+
+    if reference.partial:
+        return logits.amax(-1) > DEFINED
+    return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)

@@ -1,0 +1,1 @@
+"""What is known of the cases and their subjects without computing anything: facts, suites, metadata."""

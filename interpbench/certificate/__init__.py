@@ -1,0 +1,1 @@
+"""The certificate of a subject: measurements that its stated circuit is the one it uses."""

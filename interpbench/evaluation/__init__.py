@@ -1,0 +1,1 @@
+"""What was found, against the truth; and how much of a model's behaviour a circuit keeps."""

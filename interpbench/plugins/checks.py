@@ -1,0 +1,60 @@
+"""Whether what a plugin provides is what its hook asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+from interpbench.cases.case import Case
+from interpbench.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from interpbench.problem.technique import Technique
+
+
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+def check_case(thing: Any) -> None:
+    """Raise TypeError unless this is a case."""
+    if not isinstance(thing, Case):
+        raise TypeError(f"{thing!r} is not an interpbench.Case")
+
+
+def check_trainer(thing: Any) -> None:
+    """Raise TypeError unless this is a trainer."""
+    check_worker(thing, "train")
+
+
+def check_technique(thing: Any) -> None:
+    """Raise TypeError unless this is a technique."""
+    check_worker(thing, "discover")
+    if not isinstance(getattr(thing, "version", None), str):
+        raise TypeError(f"{thing.name}: has no `version`")
+
+
+def checked(technique: Technique) -> Technique:
+    """The same technique. Raises UsageError if a plugin could not provide it."""
+    try:
+        check_technique(technique)
+        check_name(technique)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    return technique
+
+
+def check_name(thing: Any) -> None:
+    """Raise ValueError unless the name can be a folder's."""
+    if not _NAME.fullmatch(thing.name):
+        raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
+
+
+def check_worker(thing: Any, method: str) -> None:
+    """Raise TypeError unless this has a name, a `Config` dataclass and the method."""
+    if not isinstance(getattr(thing, "name", None), str):
+        raise TypeError(f"{thing!r} has no `name`")
+    if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
+        raise TypeError(f"{thing.name}: `Config` is not a dataclass")
+    if not callable(getattr(thing, method, None)):
+        raise TypeError(f"{thing.name}: has no method `{method}`")

@@ -1,0 +1,47 @@
+"""Choosing a circuit from scores: the smallest one that is faithful."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.problem.problem import Problem
+
+CHOOSING = 256
+"""Rows that the size of a circuit is chosen on; its edges are ranked on all."""
+
+
+def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
+    """The fewest top-scored edges that are faithful: whose loss is at most `share` of that of cutting every edge.
+
+    The loss is `problem.faithfulness`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
+    is, as if the loss fell with every edge added; it usually does.
+    """
+    edges = problem.graph.n_edges
+    problem = problem.take(slice(CHOOSING))
+    rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")), device=problem.device)
+
+    def loss(kept: int) -> float:
+        return problem.losses((rank >= kept)[None].to(problem.full), problem.faithfulness).item()
+
+    low, high, bound = 0, edges, share * loss(0)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if loss(middle) <= bound else (middle + 1, high)
+    return scores.top(low)
+
+
+def choose_among(problem: Problem, cuts: Bool[Tensor, "circuit edge"], share: float) -> int:
+    """Which of some circuits, given by the edges they cut, keeps the fewest edges among the faithful ones.
+
+    Faithful is meant as in `choose_top`; if none is, the most faithful one is chosen.
+    """
+    problem = problem.take(slice(CHOOSING))
+    masks = torch.cat([cuts, torch.ones_like(cuts[:1])]).to(problem.full)
+    *losses, bound = problem.losses(masks, problem.faithfulness).tolist()
+    good = [i for i, loss in enumerate(losses) if loss <= share * bound]
+    kept = (~cuts).sum(-1).tolist()
+    return min(good, key=kept.__getitem__) if good else losses.index(min(losses))

@@ -1,0 +1,1 @@
+"""One run from top to bottom, many runs, and how they are kept on disk."""

@@ -1,0 +1,166 @@
+"""A subject on disk: a folder of weights, true circuit and card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interpbench.cases.case import Case
+from interpbench.cases.tokens import value_from_json, value_to_json
+from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
+from interpbench.files import parse_json, read_json
+from interpbench.plugins import registry
+from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA
+from interpbench.subjects.subject import Subject, misfits, weights_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from interpbench.graph.circuit import Circuit
+    from interpbench.transformer.config import Config
+    from interpbench.transformer.model import Transformer
+
+WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
+
+
+def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> Path:
+    """Write a subject to a new folder, which appears whole or not at all.
+
+    The card gets the weights' hash and what else the files need to agree. Raises UsageError if the folder exists,
+    unless `force` replaces it, ValueError if the card lacks the
+    program's digest.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    if folder.exists() and not force:
+        raise UsageError(f"{folder} exists; --force replaces it")
+    card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
+    classes = None if subject.classes is None else [value_to_json(value) for value in subject.classes]
+    card |= {"classes": classes, "weights_hash": subject.weights_hash}
+    for key in sorted(set(CARD_KEYS) - card.keys()):
+        raise ValueError(f"the card of a subject needs {key!r}")
+    weights = _smallest(subject.model.weights)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        save_file(weights, new / WEIGHTS, metadata={"config": json.dumps(asdict(subject.model.config))})
+        (new / CIRCUIT).write_text(json.dumps(subject.circuit.to_json(), indent=1) + "\n")
+        (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+        if folder.is_dir():
+            folder.rename(old)
+        elif folder.exists():
+            folder.unlink()
+        new.rename(folder)
+    return folder
+
+
+def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights as float16 where that loses nothing, else as float32."""
+    import torch
+
+    whole = {name: weight.detach().cpu().float().contiguous() for name, weight in weights.items()}
+    half = {name: weight.half() for name, weight in whole.items()}
+    return half if all(torch.equal(half[name].float(), whole[name]) for name in whole) else whole
+
+
+def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
+    """Read and check a folder. Every damage is an InterpbenchError that names the file."""
+    card = read_json(folder / CARD)
+    try:
+        schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)
+    except (KeyError, TypeError):
+        raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
+    if schema != CARD_SCHEMA:
+        raise InterpbenchError(f"{folder / CARD}: schema {shown(schema)}, this version reads {CARD_SCHEMA}")
+    for key, kinds in CARD_KINDS.items():
+        if not isinstance(card.get(key), kinds):
+            raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
+    try:
+        classes = None if classes is None else tuple(map(value_from_json, classes))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InterpbenchError(f"{folder / CARD}: the classes are no answers") from None
+    if case is not None and case.name != name:
+        raise UsageError(f"{folder} is a subject of case {brief(name)}, not of case {case.name}")
+    case = case or registry.load_case(name)
+    model = _read_weights(folder / WEIGHTS)
+    if weights_hash(model) != stated:
+        raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
+    subject = Subject(case, kind, model, read_circuit(folder), classes, card)
+    check_fit(subject, folder)
+    return subject
+
+
+def check_fit(subject: Subject, folder: Path) -> None:
+    """Raise InterpbenchError unless model, circuit, classes and case belong together."""
+    for wrong in misfits(subject):
+        raise InterpbenchError(f"{folder}: {wrong}")
+
+
+def _read_weights(path: Path) -> Transformer:
+    """The model of a safetensors file. Names and shapes are checked before anything large is read."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from interpbench.transformer.config import Config
+
+    try:
+        if not path.is_file():
+            raise OSError("no such file")
+        with safe_open(path, framework="pt") as file:
+            config = Config.from_json(parse_json((file.metadata() or {})["config"]))
+            config.check_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+            whole = {
+                name: weight.float() if weight.dtype == torch.float16 else weight for name, weight in stored.items()
+            }
+            return sound_model(config, whole)
+    except KeyError:
+        raise InterpbenchError(f"{path}: no model configuration in the metadata") from None
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise InterpbenchError(f"{path}: unreadable: {first_line(error)}") from None
+
+
+def sound_model(config: Config, weights: Mapping[str, Tensor]) -> Transformer:
+    """A model whose weights are float32 and finite. Raises ValueError if they are not, or do not fit the shape."""
+    import torch
+
+    from interpbench.transformer.model import Transformer
+
+    model = Transformer(config, weights)
+    for name, weight in weights.items():
+        if weight.dtype != torch.float32:
+            raise ValueError(f"weight {name} is {weight.dtype}, expected float32")
+        if not bool(torch.isfinite(weight).all()):
+            raise ValueError(f"weight {name} holds NaN or infinity")
+    return model
+
+
+def read_shape_and_circuit(folder: Path) -> tuple[dict[str, Any], Circuit]:
+    """Shape and true circuit of a stored subject, without its weights and without PyTorch.
+
+    Raises InterpbenchError if the files are damaged.
+    """
+    try:
+        with (folder / WEIGHTS).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(min(length, (folder / WEIGHTS).stat().st_size)))
+        shape = parse_json(header["__metadata__"]["config"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InterpbenchError(f"{folder / WEIGHTS}: unreadable: {first_line(error)}") from None
+    return shape, read_circuit(folder)
+
+
+def read_circuit(folder: Path) -> Circuit:
+    """The true circuit of a stored subject. Raises InterpbenchError if its file is damaged."""
+    from interpbench.graph.circuit import Circuit
+
+    try:
+        return Circuit.from_json(read_json(folder / CIRCUIT))
+    except ValueError as error:
+        raise InterpbenchError(f"{folder / CIRCUIT}: {error}") from None
