@@ -16,14 +16,14 @@ import pytest
 from interpbench.errors import UsageError
 from interpbench.plugins import registry
 from interpbench.runs import bench, store
-from interpbench.runs.record import Data
+from interpbench.runs.record import Conditions
 
 QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20", "--jobs", "2")
 
 
 def plan(out: Path, *grid: str, techniques: tuple[str, ...] = ("eap",), resamples: int = 1, models=("siit",)):
     cases = [registry.load_case(name) for name in ("3", "4")]
-    return bench.make_plan(bench.Matrix(techniques, models, grid, Data(samples=20), resamples, out), cases)
+    return bench.make_plan(bench.Matrix(techniques, models, grid, Conditions(samples=20), resamples, out), cases)
 
 
 def test_a_plan_is_the_product(tmp_path: Path) -> None:

@@ -53,11 +53,11 @@ def same(case: Case, a: list, b: list, atol: float = 1e-5) -> bool:
 def test_shapes_circuits_and_components_are_the_published_ones(name: str) -> None:
     case, reference = compiled(name)
     facts = PUBLISHED[name]
-    for shape, config in (("reference", reference.model.config), ("subject", reference.subject)):
+    for shape, config in (("reference", reference.model.config), ("subject", reference.subject_config)):
         assert facts[shape] == {k: getattr(config, k) for k in facts[shape]}
     used = [f"a{a}.h{h}" for a, h in facts["used_heads"]] + [f"m{a}" for a in facts["used_mlps"]]
     assert sorted(reference.variables) == sorted(used)
-    published = reference.published_circuit(reference.subject.graph).heads().edges
+    published = reference.published_circuit(reference.subject_config.graph).heads().edges
     nodes = {end for edge in published for end in edge.split("->")}
     assert [len(nodes), len(published)] == facts["circuit_nodes_and_edges"]
     if "reference_edges" in facts:
@@ -138,7 +138,7 @@ def test_compiled_references_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(keep, "compile_program", None)
         second = again()
     assert first.digest == second.digest == reference.digest and second.classes == reference.classes
-    assert second.subject == reference.subject and second.edges == reference.edges
+    assert second.subject == reference.subject_config and second.edges == reference.edges
     path.write_bytes(b"damaged")
     assert again().digest == reference.digest
     monkeypatch.setenv("INTERPBENCH_CACHE", str(path))

@@ -130,7 +130,7 @@ def test_edges_outside_the_toy_circuit_have_no_effect_and_those_inside_do(output
     inside = circuit.mask()
     alone = torch.eye(problem.graph.n_edges)[torch.tensor(inside > 0)]
     masks = torch.cat([1 - torch.tensor(inside)[None], alone])
-    outside_cut, *true_cut = problem.losses(masks, problem.faithfulness).tolist()
+    outside_cut, *true_cut = problem.losses(masks, problem.faithfulness_loss).tolist()
     assert outside_cut < 1e-10 and min(true_cut) > 0.01
     deviation = problem.model.writers(problem.clean).std(-1).amax((-1, -2))
     silent = [node not in circuit.nodes for node in problem.graph.nodes]

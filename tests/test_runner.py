@@ -40,7 +40,7 @@ class Counting:
         self.problems.append(problem)
         if self.error is not None:
             raise self.error
-        rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness)
+        rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness_loss)
         scores = EdgeScores(problem.graph, rises.double().numpy())
         return Discovery(scores, scores.top(config.edges), {"best": rises.max(), "none": float("nan")})
 

@@ -44,7 +44,7 @@ def drawn_from(name: str, config: Config = SHORT):
 
 def targets_for(name: str):
     reference = interpbench.load_case(name).reference()
-    circuit = reference.circuit(reference.subject.graph)
+    circuit = reference.circuit(reference.subject_config.graph)
     return reference, circuit, targets_of(reference, circuit)
 
 
@@ -247,7 +247,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 
 def test_adam_is_torchs_and_the_average_is_one() -> None:
-    config = interpbench.load_case("3").reference().subject
+    config = interpbench.load_case("3").reference().subject_config
     adam = FlatAdam(initialize(config, 0), average=0.5)
     weights = adam.state["weights"].clone().requires_grad_()
     average = weights.detach().clone()
@@ -267,7 +267,7 @@ def test_adam_is_torchs_and_the_average_is_one() -> None:
 
 
 def test_a_rare_large_gradient_moves_no_further_than_two_usual_ones() -> None:
-    config = interpbench.load_case("3").reference().subject
+    config = interpbench.load_case("3").reference().subject_config
     small, burst = FlatAdam(initialize(config, 0), 0.9), FlatAdam(initialize(config, 0), 0.9)
     gradient = torch.full_like(small.state["weights"], 1e-4)
     for adam, last in ((small, 2.0), (burst, 1000.0)):
@@ -281,7 +281,10 @@ def test_a_rare_large_gradient_moves_no_further_than_two_usual_ones() -> None:
 def test_silent_nodes_can_be_left_as_they_are(kind: str) -> None:
     reference, circuit, _ = targets_for("3")
     case, config = interpbench.load_case("3"), replace(SHORT, circuit_first=False, silent=kind)
-    before, after = start(reference.subject, circuit, config).weights, train(case, replace(config, average=0.0)).model
+    before, after = (
+        start(reference.subject_config, circuit, config).weights,
+        train(case, replace(config, average=0.0)).model,
+    )
     used = {node for node in circuit.nodes if node.startswith("a")}
     assert used == {"a1.h2"} and "m0" in circuit.nodes and "m1" not in circuit.nodes
     for key in ("attn.W_Q", "attn.W_O", "mlp.W_in", "mlp.b_out"):
@@ -293,7 +296,7 @@ def test_silent_nodes_can_be_left_as_they_are(kind: str) -> None:
 
 
 def test_no_gradient_passes_through_detached_writers() -> None:
-    model = initialize(interpbench.load_case("3").reference().subject, 0)
+    model = initialize(interpbench.load_case("3").reference().subject_config, 0)
     tokens = torch.tensor([[0, 1, 2, 3, 4]])
     embedding = model.weights["embed.W_E"].requires_grad_()
     every, silent = torch.ones(len(model.graph.writers), dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
@@ -376,8 +379,8 @@ def test_hints_ask_nodes_for_values() -> None:
     tokens = torch.from_numpy(case.inputs(6, np.random.default_rng(0)))
     values = {name: value for name, (value,) in reference.outputs_and_readings(tokens)[1].items()}
     places, words = (size for (size,) in reference.reading_sizes.values())
-    hints = Hints(reference, reference.subject.graph, places)
-    outputs = [torch.zeros(places, 16, 6) for _ in reference.subject.graph.writers]
+    hints = Hints(reference, reference.subject_config.graph, places)
+    outputs = [torch.zeros(places, 16, 6) for _ in reference.subject_config.graph.writers]
     readings = tuple(value[None] for value in values.values())
     free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), torch.ones(1, 6, 1) > 0, tokens[None], readings)
     weights = torch.zeros((places + words) * places)
@@ -390,7 +393,7 @@ def test_hints_ask_nodes_for_values() -> None:
         rest = pytest.approx(blank - math.log(size), rel=1e-5)
         assert hints.loss(weights, outputs, taken).item() == rest, "what is interchanged is not asked for"
 
-    node = reference.subject.graph.writers.index("a1.h1")
+    node = reference.subject_config.graph.writers.index("a1.h1")
     weights[: places**2] = torch.eye(places).flatten()
 
     def told(values: torch.Tensor, size: float) -> float:
@@ -404,14 +407,14 @@ def test_hints_ask_nodes_for_values() -> None:
 
 def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> None:
     reference = interpbench.load_case("3").reference()
-    hints = Hints(reference, reference.subject.graph, 2)
+    hints = Hints(reference, reference.subject_config.graph, 2)
     tokens = torch.from_numpy(interpbench.load_case("3").inputs(50, np.random.default_rng(0)))
     readings = tuple(value[None] for values in reference.outputs_and_readings(tokens)[1].values() for value in values)
     variable, where = torch.full((1, 50), -1), torch.ones(1, 50, 1) > 0
     rows = Rows(tokens[:1], tokens[None], variable, where, tokens[None], readings)
-    outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject.graph.writers]
+    outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject_config.graph.writers]
     for (node,), value in zip(reference.variables.values(), readings, strict=True):
-        outputs[reference.subject.graph.writers.index(node)][0] = value[0].T - value[0, :, 1:].mean()
+        outputs[reference.subject_config.graph.writers.index(node)][0] = value[0].T - value[0, :, 1:].mean()
     seen = torch.tensor([1.0, 0.0] * 2)
     means = [value[0, :, 1:].mean() ** 2 / value[0, :, 1:].var() for value in readings]
     assert hints.loss(seen, outputs, rows).item() == pytest.approx(sum(means).item(), rel=1e-3)
@@ -423,7 +426,7 @@ def test_training_with_hints_can_be_resumed_and_leaves_no_trace_in_the_subject(t
     reference = case.reference()
     config = replace(SHORT, steps=4, hint=0.5, calm=0.1)
     whole = train(case, config)
-    assert whole.model.weights.keys() == reference.subject.weight_shapes().keys()
+    assert whole.model.weights.keys() == reference.subject_config.weight_shapes().keys()
     train(case, replace(config, steps=2), tmp_path)
     resumed = train(case, config, tmp_path)
     plain = train(case, replace(config, hint=0.0))
@@ -434,7 +437,7 @@ def test_training_with_hints_can_be_resumed_and_leaves_no_trace_in_the_subject(t
 
 def test_calm_keeps_the_circuit_quiet_and_leaves_silent_nodes_alone() -> None:
     case, (reference, _, targets) = interpbench.load_case("3"), targets_for("3")
-    graph = reference.subject.graph
+    graph = reference.subject_config.graph
     outputs = [torch.full((2, 3, 4), float(i)) for i in range(len(graph.writers))]
     used = [graph.writers.index(node) for node in ("m0", "a1.h2")]
     assert loudness(outputs, targets) == sum(i**2 for i in used)

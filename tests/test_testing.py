@@ -169,7 +169,7 @@ def bad_case(how: str) -> ib.Case:
         "corrupted is clean": {"counterfactual": lambda rng, inputs: inputs},
         "another program": {"program": program(lambda told: [x + 0.5 for x in told], light)},
         "undefined unawares": {"partial": True, **refers(replace(reference, partial=True))},
-        "subject of other tokens": refers(replace(reference, subject=replace(reference.subject, d_vocab=50))),
+        "subject of other tokens": refers(replace(reference, subject_config=replace(reference.subject_config, d_vocab=50))),
         "aligned with nothing": refers(replace(reference, alignment={"m0": "m7"})),
         "two at one node": refers(replace(reference, alignment={**reference.alignment, "m0": "a1.h2"})),
         "deaf": refers(Deaf(**{field.name: getattr(reference, field.name) for field in fields(reference)})),

@@ -36,8 +36,8 @@ BAD_TRAINERS = [
     bad(
         "check_model_fits_the_case",
         ALGORITHM,
-        "initialize(reference.subject",
-        "initialize(__import__('dataclasses').replace(reference.subject, d_vocab=50)",
+        "initialize(reference.subject_config",
+        "initialize(__import__('dataclasses').replace(reference.subject_config, d_vocab=50)",
     ),
     bad("check_weights_are_finite", ALGORITHM, "    return", "    adam.state['average'][0] = torch.nan\n    return"),
     bad(
@@ -53,8 +53,8 @@ BAD_TRAINERS = [
     bad(
         "check_is_deterministic",
         ALGORITHM,
-        "initialize(reference.subject, config.seed)",
-        "initialize(reference.subject, __import__('time').time_ns() % 2**31)",
+        "initialize(reference.subject_config, config.seed)",
+        "initialize(reference.subject_config, __import__('time').time_ns() % 2**31)",
     ),
     bad("check_seed_matters", ALGORITHM, "config.seed", "0"),
     bad(

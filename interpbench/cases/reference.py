@@ -32,7 +32,7 @@ class Reference(Protocol):
         ...
 
     @property
-    def subject(self) -> Config:
+    def subject_config(self) -> Config:
         """Shape of a subject that can learn this reference."""
         ...
 

@@ -23,7 +23,7 @@ def measure(case: Case) -> dict[str, Any]:
     one lacks of it; what the logits stand for; which components sit elsewhere in a subject (compiles the case).
     """
     reference = case.reference()
-    circuit = reference.circuit(reference.subject.graph)
+    circuit = reference.circuit(reference.subject_config.graph)
     sizes = {granularity: int(circuit.members(granularity).sum()) for granularity in ("edges", "heads", "nodes")}
     compiled: Any = reference
     published = compiled.published_circuit(circuit.graph) if case.compiled else circuit
@@ -33,7 +33,7 @@ def measure(case: Case) -> dict[str, Any]:
         **sizes,
         "attention": any(node.startswith("a") for node in circuit.nodes),
         "circuit": hashlib.sha256(facts.encode()).hexdigest()[:16],
-        "shape": asdict(reference.subject),
+        "shape": asdict(reference.subject_config),
         "true": sorted(circuit.edges),
         "published_lacks": sorted(circuit.edges - published.edges),
         "classes": reference.classes and [value_to_json(value) for value in reference.classes],

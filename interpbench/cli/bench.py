@@ -31,7 +31,7 @@ def run(names: str, suite: str, matrix: Matrix, jobs: int, force: bool, dry_run:
     print_lines(lines, to="stderr")
     failures = _run(plan, to_do, jobs)
     runs = read_folders(job.folder for job in plan.jobs)
-    told = compare(runs, METRIC[matrix.data.protocol])
+    told = compare(runs, METRIC[matrix.conditions.protocol])
     if as_json:
         content = {**told.to_json(), "failures": [vars(each) for each in failures], **_left_out(plan)}
         print_json({key: value for key, value in content.items() if key != "seconds"})
@@ -99,7 +99,7 @@ def _run(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[Failure]:
             elif event.ended:
                 line[1] += 1
                 line[3].append(event.value["metrics"]["heads"]["auroc"])
-                news = ProgressEvent("bench", job.case, job.technique, job.data.seed, ended, len(to_do))
+                news = ProgressEvent("bench", job.case, job.technique, job.conditions.seed, ended, len(to_do))
                 notify(news.after(event.value["metrics"], ended=True))
             show([(*name, *counts[:3], _mean(counts[3])) for name, counts in lines.items()])
     return [failures[job] for job in plan.jobs if job in failures]

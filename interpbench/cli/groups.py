@@ -99,11 +99,11 @@ def bench(
     """Run techniques on many cases, over processes, and compare them. What is done already is not done again."""
     from interpbench.cli import bench
     from interpbench.runs.bench import Matrix
-    from interpbench.runs.record import Data
+    from interpbench.runs.record import Conditions
 
     methods, kinds = (tuple(filter(None, map(str.strip, text.split(",")))) for text in (techniques, models))
-    data = Data(samples, seed, ablation, unique, protocol)
-    matrix = Matrix(methods, kinds, (*(grid or ()), *(more or ())), data, resamples, out, certified)
+    conditions = Conditions(samples, seed, ablation, unique, protocol)
+    matrix = Matrix(methods, kinds, (*(grid or ()), *(more or ())), conditions, resamples, out, certified)
     raise typer.Exit(bench.run(case, suite, matrix, jobs, force, dry_run, as_json))
 
 

@@ -17,7 +17,7 @@ CHOOSING = 256
 def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
     """The fewest top-scored edges that are faithful: whose loss is at most `share` of that of cutting every edge.
 
-    The loss is `problem.faithfulness`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
+    The loss is `problem.faithfulness_loss`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
     is, as if the loss fell with every edge added; it usually does.
     """
     edges = problem.graph.n_edges
@@ -25,7 +25,7 @@ def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
     rank = torch.tensor(np.argsort(np.argsort(-scores.values, kind="stable")), device=problem.device)
 
     def loss(kept: int) -> float:
-        return problem.losses((rank >= kept)[None].to(problem.full), problem.faithfulness).item()
+        return problem.losses((rank >= kept)[None].to(problem.full), problem.faithfulness_loss).item()
 
     low, high, bound = 0, edges, share * loss(0)
     while low < high:
@@ -41,7 +41,7 @@ def choose_among(problem: Problem, cuts: Bool[Tensor, "circuit edge"], share: fl
     """
     problem = problem.take(slice(CHOOSING))
     masks = torch.cat([cuts, torch.ones_like(cuts[:1])]).to(problem.full)
-    *losses, bound = problem.losses(masks, problem.faithfulness).tolist()
+    *losses, bound = problem.losses(masks, problem.faithfulness_loss).tolist()
     good = [i for i, loss in enumerate(losses) if loss <= share * bound]
     kept = (~cuts).sum(-1).tolist()
     return min(good, key=kept.__getitem__) if good else losses.index(min(losses))

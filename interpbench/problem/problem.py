@@ -87,7 +87,7 @@ class Problem:
         return tuple(loss for loss in LOSSES[self.output] if loss != "label" or self.labels is not None)
 
     @property
-    def faithfulness(self) -> Loss:
+    def faithfulness_loss(self) -> Loss:
         """The usual distance of a circuit from the full model: `kl`, or `mse` for numbers."""
         return "kl" if self.output == "categorical" else "mse"
 

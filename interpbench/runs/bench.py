@@ -22,7 +22,7 @@ from interpbench.plugins.options import parse_value
 from interpbench.processes import Event, Report, run_jobs, tune_process
 from interpbench.runs import run as runner
 from interpbench.runs import store
-from interpbench.runs.record import Data
+from interpbench.runs.record import Conditions
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 
@@ -39,7 +39,7 @@ class Job:
     config: Any
     case: str
     model: str
-    data: Data
+    conditions: Conditions
     out: Path
     folder: Path
     work: float
@@ -80,7 +80,7 @@ class Matrix:
     techniques: Sequence[str]
     models: Sequence[str] = ("siit",)
     grid: Sequence[str] = ()
-    data: Data = field(default_factory=Data)
+    conditions: Conditions = field(default_factory=Conditions)
     resamples: int = 1
     out: Path = Path("runs")
     certified: bool = False
@@ -90,7 +90,7 @@ def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
     """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has a model."""
     installed = registry.load()
     methods = [installed.technique(name) for name in matrix.techniques]
-    configs = _configs(methods, matrix.grid, matrix.data)
+    configs = _configs(methods, matrix.grid, matrix.conditions)
     subjects, missing = _subjects(cases, matrix.models)
     uncertified: dict[str, tuple[str, ...]] = {}
     for model, subject in subjects if matrix.certified else ():
@@ -101,14 +101,14 @@ def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
         if subject.case.name in uncertified.get(model, ()):
             continue
         for config, shift in itertools.product(configs[method.name], range(matrix.resamples)):
-            data = replace(matrix.data, seed=matrix.data.seed + shift)
-            folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, data))
-            place = (subject.case.name, model, data, matrix.out, folder)
-            jobs[folder] = Job(method.name, config, *place, _work(subject, data))
+            conditions = replace(matrix.conditions, seed=matrix.conditions.seed + shift)
+            folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, conditions))
+            place = (subject.case.name, model, conditions, matrix.out, folder)
+            jobs[folder] = Job(method.name, config, *place, _work(subject, conditions))
     return Plan(tuple(jobs.values()), missing, uncertified)
 
 
-def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[str, list[Any]]:
+def _configs(methods: Iterable[Any], grid: Sequence[str], conditions: Conditions) -> dict[str, list[Any]]:
     choices: dict[str, dict[str, list[Any]]] = {method.name: {} for method in methods}
     for text in grid:
         place, _, values = text.partition("=")
@@ -123,7 +123,8 @@ def _configs(methods: Iterable[Any], grid: Sequence[str], data: Data) -> dict[st
     for method in methods:
         names, values = choices[method.name].keys(), choices[method.name].values()
         made = [
-            configure(method, dict(zip(names, each, strict=True)), data.protocol) for each in itertools.product(*values)
+            configure(method, dict(zip(names, each, strict=True)), conditions.protocol)
+            for each in itertools.product(*values)
         ]
         configs[method.name] = list(dict.fromkeys(made))
     return configs
@@ -146,9 +147,11 @@ def _subjects(
     return subjects, missing
 
 
-def _work(subject: Subject, data: Data) -> float:
+def _work(subject: Subject, conditions: Conditions) -> float:
     config = subject.model.config
-    a_pass = data.samples * config.n_ctx * config.n_layers * config.d_model * (4 * config.d_model + 2 * config.d_mlp)
+    a_pass = (
+        conditions.samples * config.n_ctx * config.n_layers * config.d_model * (4 * config.d_model + 2 * config.d_mlp)
+    )
     return float(a_pass * config.graph.n_edges)
 
 
@@ -180,8 +183,8 @@ def work(job: Job, report: Report) -> dict[str, Any]:
     """Do one job in a process of its own; returns its metrics."""
     tune_process()
     report({})
-    data = asdict(job.data)
-    result = runner.run(job.technique, job.case, job.model, **data, out=job.out, force=True, config=job.config)
+    conditions = asdict(job.conditions)
+    result = runner.run(job.technique, job.case, job.model, **conditions, out=job.out, force=True, config=job.config)
     return {"metrics": result.metrics, "seconds": result.record["seconds"]}
 
 

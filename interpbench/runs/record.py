@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Data:
+class Conditions:
     """On what a technique is run: pairs of clean and corrupted inputs from a seed, what a cut edge carries, and what
     is measured. `unique`: no clean input twice. Raises UsageError for numbers that make no sense.
     """
@@ -135,7 +135,7 @@ def judged(found: Discovery, subject: Subject) -> Judged:
     }
 
 
-def asked_of(technique: Technique, config: Any, subject: Subject, data: Data) -> Asked:
+def asked_of(technique: Technique, config: Any, subject: Subject, conditions: Conditions) -> Asked:
     """Everything that determines the result of a run, before it is begun."""
     return {
         "schema": SCHEMA,
@@ -143,9 +143,9 @@ def asked_of(technique: Technique, config: Any, subject: Subject, data: Data) ->
         "technique": technique.name,
         "technique_version": technique.version,
         "config": dataclasses.asdict(config),
-        "ablation": data.ablation,
-        "samples": data.samples,
-        "seed": data.seed,
-        "unique": data.unique,
-        "protocol": data.protocol,
+        "ablation": conditions.ablation,
+        "samples": conditions.samples,
+        "seed": conditions.seed,
+        "unique": conditions.unique,
+        "protocol": conditions.protocol,
     }

@@ -23,7 +23,7 @@ from interpbench.problem.ablation import Ablation
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.problem.technique import Technique
 from interpbench.runs import store
-from interpbench.runs.record import Data, Record, asked_of, digest, judged, plain
+from interpbench.runs.record import Conditions, Record, asked_of, digest, judged, plain
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 
@@ -67,18 +67,18 @@ def run(
     name and version) is read instead, unless `force` does it again. Raises UsageError for what
     does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
     """
-    data = Data(samples, seed, ablation, unique, protocol)
+    conditions = Conditions(samples, seed, ablation, unique, protocol)
     method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
     config = configure(method, options, protocol) if config is None else config
     subject = case if isinstance(case, Subject) else load_subject(case, model)
-    asked = asked_of(method, config, subject, data)
+    asked = asked_of(method, config, subject, conditions)
     folder = None if out is None else store.run_folder(out, asked)
     if folder is not None and not force and (stored := store.read(folder)) is not None:
         record, scores = stored
         circuit = None if record["circuit"] is None else Circuit.from_json(record["circuit"])
         return Result(record["metrics"], scores, circuit, record, folder)
 
-    problem = problem_of(subject, data)
+    problem = problem_of(subject, conditions)
     began = time.perf_counter()
     try:
         found = method.discover(problem, config)
@@ -107,18 +107,18 @@ def run(
     return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
 
 
-def problem_of(subject: Subject, data: Data) -> Problem:
+def problem_of(subject: Subject, conditions: Conditions) -> Problem:
     """What a technique is given: the model and inputs, and under the `paper` protocol the program's answers.
 
     Where the program gives no answer, nothing is scored. Raises UsageError if there are too few different inputs.
     """
     case = subject.case
     try:
-        clean, corrupted = case.pairs(data.samples, data.seed, data.unique)
+        clean, corrupted = case.pairs(conditions.samples, conditions.seed, conditions.unique)
     except ValueError as error:
         raise UsageError(str(error)) from None
     scored, labels = scored_positions(case, clean), None
-    if case.partial or data.protocol == "paper":
+    if case.partial or conditions.protocol == "paper":
         reference = case.reference()
         labels = reference.outputs(torch.from_numpy(clean))
         scored &= defined(reference, labels).numpy() if case.partial else True
@@ -128,7 +128,7 @@ def problem_of(subject: Subject, data: Data) -> Problem:
         corrupted,
         output=case.output,
         scored=scored,
-        ablation=data.ablation,
-        seed=data.seed,
-        labels=labels if data.protocol == "paper" else None,
+        ablation=conditions.ablation,
+        seed=conditions.seed,
+        labels=labels if conditions.protocol == "paper" else None,
     )

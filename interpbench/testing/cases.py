@@ -123,7 +123,7 @@ def check_reference_knows_where_it_answers(case: Case) -> None:
 def check_reference_fits_the_case(case: Case) -> None:
     """The subject it asks for takes the case's tokens and gives its classes; it has a digest."""
     reference = case.reference()
-    shape, classes = reference.subject, reference.classes
+    shape, classes = reference.subject_config, reference.classes
     assert shape.d_vocab == len(case.tokens), f"{shape.d_vocab} tokens, the case has {len(case.tokens)}"
     assert shape.n_ctx >= case.n_ctx, f"{shape.n_ctx} positions, the case has {case.n_ctx}"
     assert (classes is None) == (case.output == "numerical"), f"classes {classes} for {case.output} output"
@@ -134,7 +134,7 @@ def check_reference_fits_the_case(case: Case) -> None:
 def check_alignment_names_real_nodes(case: Case) -> None:
     """Every variable has nodes of the subject to itself, and the true circuit is one of these nodes and no others."""
     reference = case.reference()
-    graph = reference.subject.graph
+    graph = reference.subject_config.graph
     nodes = [node for each in reference.variables.values() for node in each]
     unreal = sorted(set(nodes) - set(graph.nodes))
     assert not unreal, f"{unreal} are no nodes of a subject of {graph}"

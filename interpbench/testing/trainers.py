@@ -59,7 +59,7 @@ def check_model_fits_the_case(trainer: Trainer, config: Any) -> None:
     for output in get_args(Output):
         case, shape = toy_case(output), _train(trainer, config, output).model.config
         got = (shape.d_vocab, shape.d_vocab_out, shape.n_ctx >= case.n_ctx)
-        expected = (len(case.tokens), case.reference().subject.d_vocab_out, True)
+        expected = (len(case.tokens), case.reference().subject_config.d_vocab_out, True)
         assert got == expected, f"tokens, answers, enough positions: {got}, expected {expected}"
 
 

@@ -62,7 +62,7 @@ def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
         model: Any = reference
         chosen = {size: getattr(model.model.config, size) for size in sizes}
     chosen |= {size: getattr(config, size) for size in sizes if getattr(config, size)}
-    return replace(reference.subject, attn_scale=0.0, **chosen)
+    return replace(reference.subject_config, attn_scale=0.0, **chosen)
 
 
 def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:

@@ -59,7 +59,7 @@ def _compare_eap_ig(problem, loss, arguments, other):
 
 def compare_acdc(problem, loss, arguments):
     order = visiting_order(problem.graph)
-    (left, _), slow = seconds(lambda: plain.plain_acdc(problem, problem.faithfulness, arguments.tau, order))
+    (left, _), slow = seconds(lambda: plain.plain_acdc(problem, problem.faithfulness_loss, arguments.tau, order))
     ours, fast = seconds(lambda: Acdc().discover(problem, Acdc.Config(tau=(arguments.tau,))))
     return slow, fast, f"{len(left ^ ours.circuit.edges)} of {len(left)} edges differ"
 
@@ -67,7 +67,7 @@ def compare_acdc(problem, loss, arguments):
 def compare_sp(problem, loss, arguments):
     ours, fast = seconds(lambda: Sp().discover(problem, Sp.Config()))
     weight = ours.notes["lambda_scale"] * ours.notes["lambda"][0]
-    left, slow = seconds(lambda: plain.plain_sp(problem, problem.faithfulness, weight, arguments.steps))
+    left, slow = seconds(lambda: plain.plain_sp(problem, problem.faithfulness_loss, weight, arguments.steps))
     told = (
         f"{len(left ^ ours.circuit.edges)} of {len(left)} edges differ; {arguments.steps} and {ours.notes['steps'][0]}"
     )

@@ -43,7 +43,7 @@ class Plain:
 
     def __init__(self, case, reference, circuit, pool):
         self.case, self.reference, self.pool = case, reference, pool
-        model = initialize(reference.subject, 0)
+        model = initialize(reference.subject_config, 0)
         self.weights = {name: weight.clone().requires_grad_() for name, weight in model.weights.items()}
         self.model = Transformer(model.config, self.weights)
         self.adam = torch.optim.Adam(self.weights.values(), lr=1e-3, betas=(0.9, 0.9))
@@ -151,14 +151,14 @@ def main() -> None:
     for name in arguments.cases:
         case = load_case(name)
         reference = case.reference()
-        circuit = reference.circuit(reference.subject.graph)
-        pool, config = make_pool(case, 0), Config().fitted(reference.subject)
+        circuit = reference.circuit(reference.subject_config.graph)
+        pool, config = make_pool(case, 0), Config().fitted(reference.subject_config)
         simple = Plain(case, reference, circuit, pool)
         pairs = PAIRS / seconds_a_step(simple.step, arguments.steps)
         speeds = []
         for is_open in (False, True):
             targets, generator = targets_of(reference, circuit), torch.Generator().manual_seed(0)
-            adam = FlatAdam(start(reference.subject, circuit, config), config.average)
+            adam = FlatAdam(start(reference.subject_config, circuit, config), config.average)
             weights = [1.0] * len(reference.variables)
             state = Progress(variable_weights=weights, lr=1e-3, is_open=is_open)
             began = time.process_time()

@@ -123,7 +123,7 @@ class IoiReference:
 
         self.classes = tokens
         self.names = [i for i, token in enumerate(tokens) if token in _NAME_SET]
-        self.subject = Config(
+        self.subject_config = Config(
             n_layers=6,
             n_heads=4,
             d_model=64,

@@ -50,7 +50,7 @@ def compiled(
         _write(path, reference)
         return reference
     shape = subject_config(found["model"].config, subject)
-    return RaspReference(program=program, subject=shape, alignment=alignment, **found)
+    return RaspReference(program=program, subject_config=shape, alignment=alignment, **found)
 
 
 def _write(path: Path, reference: RaspReference) -> None:

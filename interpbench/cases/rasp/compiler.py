@@ -60,7 +60,7 @@ def compile_program(
         edges=edges,
         components=tuple(node for node in model.graph.nodes if node in used),
         classes=tuple(d.value for d in spaces.output.basis) if case.output == "categorical" else None,
-        subject=subject_config(model.config, subject),
+        subject_config=subject_config(model.config, subject),
         directions=tuple(str(direction.name) for direction in residual.basis),
         partial=case.partial,
         alignment=alignment,

@@ -29,7 +29,7 @@ class RaspReference:
     """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
 
     `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
-    `alignment` says where a component sits in the subject if not in the same place; `subject` is the shape of the
+    `alignment` says where a component sits in the subject if not in the same place; `subject_config` is the shape of the
     subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
     """
 
@@ -38,7 +38,7 @@ class RaspReference:
     edges: frozenset[str]
     components: tuple[str, ...]
     classes: tuple[Any, ...] | None
-    subject: Config
+    subject_config: Config
     directions: tuple[str, ...]
     partial: bool = False
     alignment: Mapping[str, str] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
     Of the circuits found, the smallest faithful one is chosen.
     """
     graph, taus = problem.graph, np.array(config.thresholds)
-    loss = problem.check_loss(problem.faithfulness if config.loss == "auto" else config.loss)
+    loss = problem.check_loss(problem.faithfulness_loss if config.loss == "auto" else config.loss)
     search = Search(problem, loss, config.absolute, visiting_order(graph, config.order_seed))
     search.run(taus)
     cut = np.stack([search.found[tau].cut for tau in taus])

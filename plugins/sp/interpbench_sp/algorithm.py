@@ -35,7 +35,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
     the smallest faithful one is chosen.
     """
     graph = problem.graph
-    loss = problem.check_loss(problem.faithfulness if config.loss == "auto" else config.loss)
+    loss = problem.check_loss(problem.faithfulness_loss if config.loss == "auto" else config.loss)
     units = edge_units(graph) if config.edgewise else node_units(graph)
     everything_cut = problem.full.new_ones(1, graph.n_edges)
     scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0

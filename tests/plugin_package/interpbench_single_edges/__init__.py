@@ -31,7 +31,7 @@ class SingleEdges:
         from interpbench.graph import EdgeScores
         from interpbench.problem import Discovery
 
-        rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness)
+        rises = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness_loss)
         scores = EdgeScores(problem.graph, rises.numpy())
         return Discovery(scores, scores.top(config.keep), {"largest": float(rises.max())})
 

@@ -20,6 +20,6 @@ def discover(problem: Problem, config: Config) -> Discovery:
     lacks one edge. `problem.gradients(masks, loss)` gives derivatives by the masks, `problem.logits(mask)` the outputs.
     """
     cut_one = torch.eye(problem.graph.n_edges, device=problem.device)
-    rises = problem.losses(cut_one, problem.faithfulness)
+    rises = problem.losses(cut_one, problem.faithfulness_loss)
     scores = EdgeScores(problem.graph, rises.cpu().numpy())
-    return Discovery(scores, choose_top(problem, scores, config.faithful), {"loss": problem.faithfulness})
+    return Discovery(scores, choose_top(problem, scores, config.faithful), {"loss": problem.faithfulness_loss})

@@ -23,7 +23,7 @@ def train(case: Case, config: Config, folder: Path | None, progress: Callable[[d
     nodes in the model; the model must then answer what the reference answers.
     """
     reference = case.reference()
-    model = initialize(reference.subject, config.seed)
+    model = initialize(reference.subject_config, config.seed)
     circuit = reference.circuit(model.graph)
     nodes = targets_of(reference, circuit).variables
     adam, state, generator = FlatAdam(model, average=0.99), Progress(), torch.Generator().manual_seed(config.seed)
