@@ -31,7 +31,7 @@ def test_a_plan_is_the_product(tmp_path: Path) -> None:
     assert len(made.jobs) == 2 * (4 + 1) * 2 and len({job.folder for job in made.jobs}) == len(made.jobs)
     told = {(job.config.ig, job.config.ig_steps) for job in made.jobs if job.technique == "eap"}
     assert told == {("masks", 1), ("masks", 3), ("inputs", 1), ("inputs", 3)}
-    assert {job.data.seed for job in made.jobs} == {0, 1}
+    assert {job.conditions.seed for job in made.jobs} == {0, 1}
     assert [job.work for job in made.to_do] == sorted((job.work for job in made.to_do), reverse=True)
 
 
