@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,14 +49,27 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def write_text(path: Path, text: str) -> None:
-    """All of the file or nothing, also if the machine stops: written aside, flushed to disk, renamed."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to. It is flushed to disk and renamed at the end, removed on an error.
+
+    `path` therefore holds all of the new content or is unchanged, also if the machine stops.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        yield aside
+        with aside.open("r+b") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all (`written_whole`)."""
+    with written_whole(path) as aside:
+        aside.write_text(text)
 
 
 def write_new(path: Path, text: str, force: bool) -> None:

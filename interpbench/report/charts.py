@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interpbench.errors import InterpbenchError, MissingExtra, UsageError
-from interpbench.files import refuse_existing
+from interpbench.files import refuse_existing, written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,13 +59,11 @@ def save(figure: Figure, path: Path) -> None:
     import matplotlib
 
     kind = path.suffix.removeprefix(".")
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    metadata = {"Date": None} if kind == "svg" else None
     try:
-        with matplotlib.rc_context({"svg.hashsalt": "interpbench"}):
-            figure.savefig(aside, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-        aside.replace(path)
+        with written_whole(path) as aside, matplotlib.rc_context({"svg.hashsalt": "interpbench"}):
+            figure.savefig(aside, format=kind, dpi=150, metadata=metadata)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise InterpbenchError(f"{path}: {error.strerror}") from None
 
 
