@@ -15,7 +15,8 @@ from torch import Tensor
 
 from interpbench.cases.pairs import Data
 from interpbench.cases.reference import ATOL, Reference, defined
-from interpbench.transformer.model import Activations, Transformer
+from interpbench.transformer.model import Transformer
+from interpbench.transformer.stream import Activations
 
 _BATCH = 1 << 21
 """Numbers that the inputs of one layer's readers may hold at once: what stays in a processor's cache."""

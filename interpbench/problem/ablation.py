@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interpbench.transformer.model import Activations, Transformer
+from interpbench.transformer.model import Transformer
+from interpbench.transformer.stream import Activations
 
 Ablation = Literal["resample", "mean", "zero"]
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interpbench.transformer.layers import attend, mlp, norm_of, project, projections, unembed
+from interpbench.transformer.layers import attend, block_of, mlp, norm_of, project, projections, unembed
 
 if TYPE_CHECKING:
     from interpbench.problem.losses import Loss
@@ -128,7 +128,7 @@ class Incremental:
 
     def _head_weights(self, layer: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
         """Weight `[reader, d_head, d_model]`, bias `[reader, d_head]` and norm of a layer's q, k, v."""
-        block = self._block(layer)
+        block = block_of(self.model.weights, layer)
         return *projections(self.config, block), norm_of(block, "ln1")
 
     def _is_narrow(self, reader: int) -> bool:
@@ -171,7 +171,7 @@ class Incremental:
                     done.outputs[node + head] = out
                     differences[node + head] = out - self._outputs[node + head]
             if self._receive(range(first + 3 * heads, first + per_layer), done.inputs, differences):
-                out = mlp(self.config, self._block(layer), done.inputs[first + 3 * heads])
+                out = mlp(self.config, block_of(self.model.weights, layer), done.inputs[first + 3 * heads])
                 done.outputs[node + heads] = out
                 differences[node + heads] = out - self._outputs[node + heads]
         logits = len(self.graph.readers) - 1
@@ -227,7 +227,3 @@ class Incremental:
         z = attend(q, k, v, causal)
         out = self.model.weights[f"blocks.{layer}.attn.W_O"][heads].mT @ z.flatten(-2)
         return dict(zip(heads, out.unflatten(-1, z.shape[-2:]), strict=True))
-
-    def _block(self, layer: int) -> dict[str, Tensor]:
-        start = f"blocks.{layer}."
-        return {k.removeprefix(start): v for k, v in self.model.weights.items() if k.startswith(start)}

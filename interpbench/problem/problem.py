@@ -34,7 +34,8 @@ from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import ABLATIONS, Ablation, ablated
 from interpbench.problem.losses import LOSSES, Loss, Output, picked
-from interpbench.transformer.model import Activations, Tap, Transformer
+from interpbench.transformer.model import Transformer
+from interpbench.transformer.stream import Activations, Tap
 
 CHUNK = 1 << 24
 """How many activations (numbers) one pass may hold."""

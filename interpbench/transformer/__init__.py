@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interpbench.transformer.config import Config
-from interpbench.transformer.model import Activations, Tap, Transformer, initialize
+from interpbench.transformer.model import Transformer, initialize
+from interpbench.transformer.stream import Activations, Tap
 
 __all__ = ["Activations", "Config", "Tap", "Transformer", "initialize"]

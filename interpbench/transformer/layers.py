@@ -65,6 +65,12 @@ def _inverse_deviation(config: Config, x: Tensor, mean: Tensor) -> Tensor:
     return torch.rsqrt(variance + config.eps)
 
 
+def block_of(weights: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
+    """The weights of a layer, by their names in it."""
+    prefix = f"blocks.{layer}."
+    return {name: weights[prefix + name] for name in BLOCK if prefix + name in weights}
+
+
 def norm_of(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
     """Scale and shift of a layer norm, None where it has none."""
     return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None

@@ -19,38 +19,18 @@ many: every product is then one large matrix product, and element-wise work runs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import cast
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interpbench.graph.graph import Graph
 from interpbench.transformer.config import Config
-from interpbench.transformer.layers import BLOCK, attention, heads_of, mlp, project_heads, pull_back, unembed
-
-Activations = Float[Tensor, "*#circuit writer feature #position #row"]
-"""What every writer adds to the residual stream; one row where all rows share it (a mean)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tap:
-    """Where gradients by the inputs of a layer's heads, of an MLP or of the logits can be taken.
-
-    Where the heads share one input, `value` is what comes after it, where they part, and `back` leads to the inputs.
-    """
-
-    value: Tensor
-    back: Callable[[Tensor], Tensor] | None = None
-
-    @torch.no_grad()
-    def by_inputs(self, gradient: Tensor) -> Float[Tensor, "*circuit reader feature position row"]:
-        """Gradient by every reader's input, from that by `value`."""
-        return gradient if self.back is None else self.back(gradient)
+from interpbench.transformer.layers import attention, block_of, heads_of, mlp, project_heads, pull_back, unembed
+from interpbench.transformer.stream import Activations, ResidualStream, Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,129 +90,41 @@ class Transformer:
         reader: an intervention on nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
         Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
         """
-        config, graph, w = self.config, self.graph, self.weights
-        if mask is not None and (other is None or mask.shape[-1] != graph.n_edges):
-            wrong = "without `other`" if other is None else f"of {mask.shape[-1]} edges"
-            raise ValueError(f"a mask {wrong}; expected one entry for each of the {graph.n_edges} edges, and `other`")
-        if tokens.shape[-1] > config.n_ctx:
-            raise ValueError(f"{tokens.shape[-1]} positions; this model has {config.n_ctx}")
+        self._check(tokens, mask, other)
+        config, weights = self.config, self.weights
+        embed = weights["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
+        pos = weights["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
 
-        embed = w["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
-        pos = w["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
-        lead = embed.shape[:-3] if mask is None else np.broadcast_shapes(embed.shape[:-3], mask.shape[:-1])
-        shape = embed.shape[-3:]
-        live, is_cut, uniform = self._structure(mask)
-        live = live | (taps is not None)
-        outputs: list[Tensor] = []
-        moved: list[int] = []
-        deltas: list[Tensor] = []
-        stream = other_stream = torch.zeros((), dtype=embed.dtype, device=embed.device)
-
-        def write(outs: Iterable[Tensor | None], bias: Tensor | None = None) -> None:
-            """Add the next writers' outputs; None for one that nobody reads, which may as well be the other run's."""
-            nonlocal stream, other_stream
-            for out in outs:
-                i = len(outputs)
-                if other is not None and out is None:
-                    out = other[..., i, :, :, :]
-                elif other is not None and replaced is not None:
-                    out = torch.where(replaced[i], other[..., i, :, :, :], cast(Tensor, out))
-                out = cast(Tensor, out)
-                if detached is not None and detached[i]:
-                    out = out.detach()
-                outputs.append(out)
-                stream = stream + out
-                if uniform and other is not None:
-                    other_stream = other_stream + other[..., i, :, :, :]
-            if bias is not None:
-                stream = stream + bias[:, None, None]
-                other_stream = other_stream + bias[:, None, None] if uniform else other_stream
-
-        def read(first: int, count: int, wanted: Sequence[int]) -> Tensor:
-            """Inputs `[*circuit, wanted or 1, feature, position, row]` of some of the `count` readers from `first`."""
-            x = stream.unsqueeze(-4)
-            if uniform and mask is not None:
-                x = torch.lerp(x, other_stream.unsqueeze(-4), mask[..., :1, None, None, None])
-            elif mask is not None and other is not None:
-                cut = mask[..., graph.starts[first] : graph.starts[first + count]].unflatten(-1, (count, len(outputs)))
-                # Readers that nothing is cut from share one input, and until the first cut all circuits do.
-                if is_cut[graph.starts[first] : graph.starts[first + count]].any():
-                    new = [i for i in range(moved[-1] + 1 if moved else 0, len(outputs)) if i < 2 or live[i]]
-                    if new:
-                        outs = torch.stack(torch.broadcast_tensors(*(outputs[i] for i in new)), -4)
-                        deltas.append((other[..., new, :, :, :] - outs).flatten(-3))
-                        moved.extend(new)
-                    cut = cut if len(wanted) == count else cut[..., wanted, :]
-                    cut = cut if len(moved) == len(outputs) else cut[..., moved]
-                    x = _add_product(x.flatten(-3), cut, deltas, lead).unflatten(-1, shape)
-            return x if taps is None else x.expand(*lead, *x.shape[-4:])
-
-        def tapped(value: Tensor, back: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
-            """The same value with a tap, if taps are asked for; `back` leads from it to the inputs of readers."""
-            if taps is None:
-                return value
-            value = value if value.requires_grad else value.detach().requires_grad_()
-            taps.append(Tap(value, back and partial(back, value)))
-            return value
-
-        write([embed, pos])
-        reader, n_heads = 0, config.n_heads
+        stream = ResidualStream(embed.shape, self.graph, mask, other, replaced, detached, taps)
+        stream.write([embed, pos])
         for layer in range(config.n_layers):
-            block = {k: w[f"blocks.{layer}.{k}"] for k in BLOCK if f"blocks.{layer}.{k}" in w}
-            heads = [h for h in range(n_heads) if live[len(outputs) + h]]
-            outs: dict[int, Tensor] = {}
-            if heads:
-                block = heads_of(config, block, heads)
-                x = read(reader, 3 * n_heads, [3 * h + i for h in heads for i in range(3)])
-                if x.shape[-4] == 1:
-                    qkv = tapped(project_heads(config, block, x), partial(pull_back, config, block, x))
-                else:
-                    qkv = project_heads(config, block, tapped(x))
-                outs = dict(zip(heads, attention(config, block, qkv).unbind(-4), strict=True))
-            write([outs.get(h) for h in range(n_heads)], block["attn.b_O"])
-            reader += 3 * n_heads
-            alive = bool(live[len(outputs)])
-            write([mlp(config, block, tapped(read(reader, 1, [0])).squeeze(-4)) if alive else None])
-            reader += 1
-        logits = unembed(config, w, tapped(read(reader, 1, [0])).squeeze(-4))
-        return logits.expand(*lead, *logits.shape[-3:]), outputs
+            block = block_of(weights, layer)
+            stream.write(self._attend(block, stream), bias=block["attn.b_O"])
+            stream.write([mlp(config, block, stream.tap(stream.read()).squeeze(-4)) if stream.needed(1) else None])
+        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4))
+        return logits.expand(*stream.lead, *logits.shape[-3:]), stream.outputs
 
-    def _structure(self, mask: Tensor | None) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Which writers can reach the logits in any of the circuits, which edges are cut in any, and whether in every
-        circuit all edges are cut by the same share.
+    def _check(self, tokens: Tensor, mask: Tensor | None, other: Tensor | None) -> None:
+        edges, positions = self.graph.n_edges, tokens.shape[-1]
+        if mask is not None and (other is None or mask.shape[-1] != edges):
+            wrong = "without `other`" if other is None else f"of {mask.shape[-1]} edges"
+            raise ValueError(f"a mask {wrong}; expected one entry for each of the {edges} edges, and `other`")
+        if positions > self.config.n_ctx:
+            raise ValueError(f"{positions} positions; this model has {self.config.n_ctx}")
 
-        What cannot be read need not be computed. Where a gradient with respect to the mask is asked, all is needed.
-        """
-        writers, edges = len(self.graph.writers), self.graph.n_edges
-        if mask is None or mask.requires_grad:
-            return np.ones(writers, dtype=bool), np.full(edges, mask is not None), False
-        masks = mask.reshape(-1, edges)
-        kept, is_cut = torch.stack([(masks != 1).any(0), (masks != 0).any(0)]).cpu().numpy()
-        uniform = bool(is_cut.any() and (masks == masks[:, :1]).all())
-        return self.graph.live_writers(kept), is_cut, uniform
-
-
-def _add_product(x: Tensor, cut: Tensor, deltas: list[Tensor], lead: tuple[int, ...]) -> Tensor:
-    """`x + cut @ deltas`: what cut edges add to the stream, for `[*circuit, reader, n]`.
-
-    The deltas come in pieces, joined once a layer: joining them again for the one reader of an MLP costs more than
-    the product.
-    """
-    if cut.shape[-2] > 1 and len(deltas) > 1:
-        shared = np.broadcast_shapes(*(delta.shape[:-2] for delta in deltas))
-        deltas[:] = [torch.cat([delta.expand(*shared, *delta.shape[-2:]) for delta in deltas], -2)]
-    cut = cut.expand(*lead, *cut.shape[-2:])
-    x = x.expand(*lead, cut.shape[-2], x.shape[-1])
-    start = 0
-    for delta in deltas:
-        here = cut[..., start : start + delta.shape[-2]]
-        start += delta.shape[-2]
-        if delta.ndim == 2 or not lead:
-            x = x + here @ delta
+    def _attend(self, block: Mapping[str, Tensor], stream: ResidualStream) -> list[Tensor | None]:
+        """Outputs of a layer's heads, None for a head that is not needed."""
+        config, heads = self.config, stream.needed(self.config.n_heads)
+        if not heads:
+            return [None] * config.n_heads
+        block = heads_of(config, block, heads)
+        x = stream.read([3 * h + i for h in heads for i in range(3)])
+        if x.shape[-4] == 1:
+            qkv = stream.tap(project_heads(config, block, x), partial(pull_back, config, block, x))
         else:
-            delta = delta.expand(*lead, *delta.shape[-2:])
-            x = torch.baddbmm(*(t.reshape(-1, *t.shape[-2:]) for t in (x, here, delta))).view(x.shape)
-    return x
+            qkv = project_heads(config, block, stream.tap(x))
+        outs = dict(zip(heads, attention(config, block, qkv).unbind(-4), strict=True))
+        return [outs.get(h) for h in range(config.n_heads)]
 
 
 def initialize(config: Config, seed: int) -> Transformer:
