@@ -11,18 +11,15 @@ The last layer is computed at the scored positions only, where nothing else of i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from interpbench.problem.losses import Loss
+from interpbench.problem.problem import Problem
 from interpbench.transformer.layers import attend, block_of, mlp, norm_of, project, projections, unembed
-
-if TYPE_CHECKING:
-    from interpbench.problem.losses import Loss
-    from interpbench.problem.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +42,8 @@ class Incremental:
 
     @torch.no_grad()
     def __init__(self, problem: Problem, kind: Loss, cut: Bool[np.ndarray, " edge"] | None = None) -> None:
-        self.problem = problem
+        self.problem, self.model, self.graph = problem, problem.model, problem.graph
         self.kind: Loss = kind
-        self.model, self.graph = problem.model, problem.graph
         self.config = config = self.model.config
         self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()
         self._kept = np.zeros((len(self.graph.readers), len(self.graph.writers)), dtype=np.float32)
@@ -56,20 +52,16 @@ class Incremental:
         self._node = np.array([self.graph.writers.index(name) for name in nodes])
         self._find_live()
 
-        scored = problem.scored.any(0).nonzero().squeeze(-1)
-        last = problem.clean.shape[1] - 1
-        # A causal query may be taken out of its row only at the last position, where it sees every key.
-        alone = config.attention_dir == "bidirectional" or scored.tolist() == [last]
-        self._positions = scored if alone else torch.arange(last + 1, device=scored.device)
+        self._positions = _positions(problem)
         self._where = problem.scored[:, self._positions].flatten().nonzero().squeeze(-1)
-
+        self._blocks = [block_of(self.model.weights, layer) for layer in range(config.n_layers)]
+        self._projectors = [(*projections(config, block), norm_of(block, "ln1")) for block in self._blocks]
         outputs = self.model.writers(problem.clean).unbind(0)
         self._streams = self._clean_streams(outputs)
-        last_layer = len(outputs) - config.n_heads - 1
+        last_layer = self.graph.writers_before_attention(config.n_layers - 1)
         self._outputs = [out if w < last_layer else self._narrow(out) for w, out in enumerate(outputs)]
         self._inputs: dict[int, Tensor] = {}
         self._projections: dict[int, Tensor] = {}
-        self._weights = [self._head_weights(layer) for layer in range(config.n_layers)]
         self.loss = problem.loss(problem.full, kind).item()
         readers = [r for r in range(len(self.graph.readers)) if self._live_readers[r] and self._cut_into(r).size]
         if readers:
@@ -121,20 +113,16 @@ class Incremental:
             first = self.graph.writers_before_attention(layer)
             streams.append(stream)
             stream = stream + sum(outputs[first : first + heads])
-            stream = stream + self.model.weights[f"blocks.{layer}.attn.b_O"][:, None, None]
+            stream = stream + self._blocks[layer]["attn.b_O"][:, None, None]
             streams.append(stream)
             stream = stream + outputs[first + heads]
         return [*streams, stream]
 
-    def _head_weights(self, layer: int) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-        """Weight `[reader, d_head, d_model]`, bias `[reader, d_head]` and norm of a layer's q, k, v."""
-        block = block_of(self.model.weights, layer)
-        return *projections(self.config, block), norm_of(block, "ln1")
-
     def _is_narrow(self, reader: int) -> bool:
         """Whether only scored positions of this reader matter: q of the last layer, its MLP, the logits."""
-        place = reader - (self.config.n_layers - 1) * (3 * self.config.n_heads + 1)
-        return place >= 3 * self.config.n_heads or (place >= 0 and place % 3 == 0)
+        per_layer = self.graph.readers_per_layer
+        place = reader - (self.config.n_layers - 1) * per_layer
+        return place >= per_layer - 1 or (place >= 0 and place % 3 == 0)
 
     def _narrow(self, x: Tensor) -> Tensor:
         """The last layer's positions of `[feature, position, row]`."""
@@ -147,8 +135,8 @@ class Incremental:
         """Current input `[feature, position, row]`."""
         if reader in self._inputs:
             return self._inputs[reader]
-        layer, place = divmod(reader, 3 * self.config.n_heads + 1)
-        return self._fit(reader, self._streams[2 * layer + (place == 3 * self.config.n_heads)])
+        layer, place = divmod(reader, self.graph.readers_per_layer)
+        return self._fit(reader, self._streams[2 * layer + (place == self.graph.readers_per_layer - 1)])
 
     def _delta(self, reader: int, writers: np.ndarray) -> Tensor:
         """What cutting the edges from these (still clean) writers adds to the reader's input."""
@@ -159,21 +147,22 @@ class Incremental:
 
     def _follow(self, inputs: dict[int, Tensor]) -> Attempt:
         """Carry changed inputs through to the loss."""
-        heads, per_layer = self.config.n_heads, 3 * self.config.n_heads + 1
+        per_layer = self.graph.readers_per_layer
         done = Attempt(self.loss, dict(inputs), {}, {})
         differences: dict[int, Tensor] = {}
         for layer in range(min(inputs) // per_layer, self.config.n_layers):
-            first, node = layer * per_layer, self.graph.writers_before_attention(layer)
-            changed = self._receive(range(first, first + 3 * heads), done.inputs, differences)
+            first, reader = layer * per_layer, (layer + 1) * per_layer - 1
+            head, writer = self.graph.writers_before_attention(layer), self.graph.writers_before_mlp(layer)
+            changed = self._receive(range(first, reader), done.inputs, differences)
             if changed:
                 self._project(layer, changed, done)
-                for head, out in self._attend(layer, sorted({(r - first) // 3 for r in changed}), done).items():
-                    done.outputs[node + head] = out
-                    differences[node + head] = out - self._outputs[node + head]
-            if self._receive(range(first + 3 * heads, first + per_layer), done.inputs, differences):
-                out = mlp(self.config, block_of(self.model.weights, layer), done.inputs[first + 3 * heads])
-                done.outputs[node + heads] = out
-                differences[node + heads] = out - self._outputs[node + heads]
+                outs = self._attend(layer, sorted({(r - first) // 3 for r in changed}), done)
+                done.outputs.update({head + h: out for h, out in outs.items()})
+                differences.update({head + h: out - self._outputs[head + h] for h, out in outs.items()})
+            if self._receive(range(reader, reader + 1), done.inputs, differences):
+                out = mlp(self.config, self._blocks[layer], done.inputs[reader])
+                done.outputs[writer] = out
+                differences[writer] = out - self._outputs[writer]
         logits = len(self.graph.readers) - 1
         if not self._receive(range(logits, logits + 1), done.inputs, differences):
             return done
@@ -204,18 +193,18 @@ class Incremental:
 
     def _project(self, layer: int, readers: list[int], done: Attempt) -> None:
         """Queries, keys or values of readers from their inputs."""
-        weight, bias, norm = self._weights[layer]
+        weight, bias, norm = self._projectors[layer]
         for narrow in (False, True):
             some = [r for r in readers if self._is_narrow(r) == narrow]
             if some:
                 x = torch.stack([done.inputs.get(r, self._input(r)) for r in some])
-                place = [r - layer * (3 * self.config.n_heads + 1) for r in some]
+                place = [r % self.graph.readers_per_layer for r in some]
                 out = project(self.config, norm, weight[place], bias[place], x.flatten(-2)).unflatten(-1, x.shape[-2:])
                 done.projections.update(zip(some, out, strict=True))
 
     def _attend(self, layer: int, heads: list[int], done: Attempt) -> dict[int, Tensor]:
         """Outputs of some heads of a layer from their queries, keys and values."""
-        first = layer * (3 * self.config.n_heads + 1)
+        first = layer * self.graph.readers_per_layer
         needed = [first + 3 * head + i for head in heads for i in range(3)]
         missing = [r for r in needed if r not in done.projections and r not in self._projections]
         self._project(layer, missing, done)
@@ -225,5 +214,15 @@ class Incremental:
         )
         causal = self.config.attention_dir == "causal" and q.shape[-2] == k.shape[-2]
         z = attend(q, k, v, causal)
-        out = self.model.weights[f"blocks.{layer}.attn.W_O"][heads].mT @ z.flatten(-2)
+        out = self._blocks[layer]["attn.W_O"][heads].mT @ z.flatten(-2)
         return dict(zip(heads, out.unflatten(-1, z.shape[-2:]), strict=True))
+
+
+def _positions(problem: Problem) -> Int[Tensor, " position"]:
+    """Positions at which the last layer must be computed."""
+    scored = problem.scored.any(0).nonzero().squeeze(-1)
+    last = problem.clean.shape[1] - 1
+    # A causal query may be taken out of its row only at the last position, where it sees every key.
+    if problem.model.config.attention_dir == "bidirectional" or scored.tolist() == [last]:
+        return scored
+    return torch.arange(last + 1, device=scored.device)

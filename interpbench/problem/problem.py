@@ -1,22 +1,10 @@
-"""All that a circuit-discovery technique may see: a model, clean and corrupted inputs, masks and losses. No truth.
+"""All that a circuit-discovery technique may see: a model, clean and corrupted inputs, masks and losses.
 
-A technique explains what the *model* does, so targets are the model's own answers: class or number on the clean
-inputs, and on the corrupted ones. For a subject that solves its case they are the program's answers too.
+A technique explains what the *model* does, so losses compare with the model's own answers, not with the true ones. The
+true circuit is not part of a problem.
 
-Losses (`LOSSES`) are means over scored positions, lower being nearer to the full model:
-
-    kl          KL(full model || circuit)                                                 categorical
-    ce          cross-entropy of the clean answer                                         categorical
-    logit-diff  minus (logit of the clean answer - logit of the corrupted answer)         categorical
-    shift       (output - clean answer) * (corrupted answer - clean answer)               numerical
-    mse, mae    squared, absolute error to the full model's output                        both
-    label       cross-entropy of, absolute error to the program's answer                  both, where it is given
-
-`kl`, `mse` and `mae` are lowest where nothing is cut, so that their gradient there is zero or, for `mae`, undefined;
-`logit-diff` and `shift` are not, and that is why gradients at the clean point use those.
-
-Everything here is deterministic, and memory is bounded: rows and circuits are cut into chunks, which changes no
-result since a loss is a mean over rows.
+Everything here is deterministic. Memory is bounded: rows and circuits are split into chunks, which changes no result
+because a loss is a mean over rows.
 """
 
 from __future__ import annotations
@@ -33,7 +21,7 @@ from torch import Tensor
 from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import ABLATIONS, Ablation, ablated
-from interpbench.problem.losses import LOSSES, Loss, Output, picked
+from interpbench.problem.losses import LOSSES, Answers, Loss, Output, mean_loss
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
 
@@ -72,16 +60,6 @@ class Problem:
         """Where the model is and masks should be."""
         return self.model.device
 
-    @cached_property
-    def targets(self) -> Tensor:
-        """The model's answers on the clean inputs: class ids, or numbers; `[row, position]`."""
-        return self.full.argmax(-1) if self.output == "categorical" else self.full.squeeze(-1)
-
-    @cached_property
-    def corrupted_targets(self) -> Tensor:
-        """The model's answers on the corrupted inputs; `[row, position]`."""
-        return self.corrupted_full.argmax(-1) if self.output == "categorical" else self.corrupted_full.squeeze(-1)
-
     @property
     def losses_offered(self) -> tuple[Loss, ...]:
         """The losses that fit the kind of output, and the program's answers where there are any."""
@@ -117,33 +95,16 @@ class Problem:
         return self.scored.flatten().nonzero().squeeze(-1)
 
     @cached_property
-    def _answers(self) -> tuple[Tensor, Tensor]:
-        """Logits of the full model at scored positions, on clean and on corrupted inputs; `[scored, out]` each."""
-        return self._at_scored(self.full), self._at_scored(self.corrupted_full)
+    def _answers(self) -> Answers:
+        labels = None if self.labels is None else self._at_scored(self.labels)
+        return Answers(self.output, self._at_scored(self.full), self._at_scored(self.corrupted_full), labels)
 
     def _at_scored(self, answers: Float[Tensor, "row position out"]) -> Float[Tensor, "scored out"]:
         return answers.flatten(0, 1).index_select(0, self._where)
 
     def loss_at_scored(self, logits: Float[Tensor, "*circuit scored out"], kind: Loss) -> Float[Tensor, "*circuit"]:
         """As `loss`, for logits already taken at the scored positions (by row, then position)."""
-        full, corrupted = self._answers
-        told = self._at_scored(self.labels) if kind == "label" and self.labels is not None else full
-        match self.check_loss(kind):
-            case "kl":
-                log_p = full.log_softmax(-1)
-                each = (log_p.exp() * (log_p - logits.log_softmax(-1))).sum(-1)
-            case "ce" | "label" if self.output == "categorical":
-                each = logits.logsumexp(-1) - logits.gather(-1, picked(told, logits)).squeeze(-1)
-            case "logit-diff":
-                right, wrong = (logits.gather(-1, picked(x, logits)).squeeze(-1) for x in (full, corrupted))
-                each = wrong - right
-            case "shift":
-                each = ((logits - full) * (corrupted - full)).squeeze(-1)
-            case "mse":
-                each = (logits - full).square().mean(-1)
-            case _:
-                each = (logits - told).abs().mean(-1)
-        return each.mean(-1)
+        return mean_loss(logits, self.check_loss(kind), self._answers)
 
     @torch.no_grad()
     def losses(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, " circuit"]:
@@ -234,26 +195,29 @@ def make_problem(
     """State a problem. Token ids are `[row, position]`; `scored` is bool of the same shape (default: every position).
 
     A cut edge carries its writer's output on the corrupted input of the same row (`resample`), the writer's mean over
-    the corrupted inputs (`mean`), or `zero`. `labels` are answers to be told apart from the model's own, in the form of
-    its logits. Raises UsageError for shapes that do not fit or nothing scored.
+    the corrupted inputs (`mean`), or `zero`. `labels` are the program's answers in the form of the model's logits, for
+    the loss `label`. Raises UsageError for shapes that do not match, an unknown ablation, an output that is not the
+    model's, or no scored position.
     """
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
-    if clean.ndim != 2 or clean.shape != corrupted.shape or clean.shape != scored.shape:
-        shapes = ", ".join(str(tuple(x.shape)) for x in (clean, corrupted, scored))
-        raise UsageError(
-            f"clean, corrupted and scored have shapes {shapes}; expected three times the same [row, position]"
-        )
-    if not scored.any():
-        raise UsageError("no position is scored; expected at least one")
-    if ablation not in ABLATIONS:
-        raise UsageError(f"no ablation '{ablation}'; there are {', '.join(ABLATIONS)}")
-    numbers = model.config.d_vocab_out == 1
-    if numbers != (output == "numerical"):
-        raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
-    other = ablated(model, corrupted, ablation)
+    known = _check(model, (clean, corrupted, scored), output, ablation)
+    other = ablated(model, corrupted, known)
     full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
-    known: Ablation = ablation  # type: ignore[assignment]
     if labels is not None and labels.shape != full.shape:
         raise UsageError(f"labels have shape {tuple(labels.shape)}; expected {tuple(full.shape)}, that of the logits")
     return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full, labels)
+
+
+def _check(model: Transformer, data: tuple[Tensor, Tensor, Tensor], output: Output, ablation: str) -> Ablation:
+    """The ablation. Raises UsageError for what `make_problem` refuses; `data` is clean, corrupted and scored."""
+    if data[0].ndim != 2 or len({x.shape for x in data}) > 1:
+        shapes = ", ".join(str(tuple(x.shape)) for x in data)
+        raise UsageError(f"clean, corrupted and scored have shapes {shapes}; expected the same [row, position] for all")
+    if not data[2].any():
+        raise UsageError("no position is scored; expected at least one")
+    if ablation not in ABLATIONS:
+        raise UsageError(f"no ablation '{ablation}'; there are {', '.join(ABLATIONS)}")
+    if (model.config.d_vocab_out == 1) != (output == "numerical"):
+        raise UsageError(f"the model has {model.config.d_vocab_out} outputs, which does not fit '{output}'")
+    return ablation

@@ -58,7 +58,7 @@ def _by_writer(value):
 def _edges(graph: Graph, name: str) -> list[slice]:
     """Where the edges into each of a hook point's readers are."""
     _, layer, point = name.split(".")
-    first = int(layer) * (3 * graph.n_heads + 1)
+    first = int(layer) * graph.readers_per_layer
     if point == "hook_resid_post":
         wanted = [len(graph.readers) - 1]
     elif point == "hook_mlp_in":
