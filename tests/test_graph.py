@@ -2,6 +2,7 @@
 
 import json
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,8 +43,8 @@ def test_a_circuit_survives_json(graph: Graph, data: st.DataObject) -> None:
 @given(graphs, st.data())
 def test_merging_takes_the_largest(graph: Graph, data: st.DataObject) -> None:
     values = np.array(data.draw(st.lists(st.integers(0, 9), min_size=graph.n_edges, max_size=graph.n_edges)), float)
-    merged = EdgeScores(graph, values).merged("heads")
-    for name, value in merged.items():
+    merged = graph.merge(values, "heads")
+    for name, value in zip(graph.universe("heads"), merged, strict=True):
         writer, reader = name.split("->")
         of = [
             v
@@ -89,8 +90,6 @@ def test_top_and_above() -> None:
 
 @given(graphs, st.data())
 def test_live_writers_are_those_with_a_path_to_the_logits(graph: Graph, data: st.DataObject) -> None:
-    import networkx as nx
-
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=graph.n_edges, max_size=graph.n_edges)))
     paths = nx.DiGraph()
     paths.add_nodes_from([*graph.writers, "logits"])

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from interpbench.errors import shown, unknown
-from interpbench.graph.graph import Granularity, Graph, merged_node
+from interpbench.graph.graph import Granularity, Graph
+from interpbench.graph.names import merged_node, split_edge
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Circuit:
     @property
     def nodes(self) -> frozenset[str]:
         """Heads and MLPs that an edge of the circuit leaves or enters."""
-        ends = (merged_node(end) for edge in self.edges for end in edge.split("->"))
+        ends = (merged_node(end) for edge in self.edges for end in split_edge(edge))
         return frozenset(ends) - {"input", "logits"}
 
     def heads(self) -> Circuit:
@@ -108,8 +109,3 @@ class EdgeScores:
     def above(self, threshold: float) -> Circuit:
         """The circuit of the edges scored strictly above `threshold`."""
         return Circuit(self.graph, frozenset(self.graph.edges[i] for i in np.flatnonzero(self.values > threshold)))
-
-    def merged(self, granularity: Granularity) -> dict[str, float]:
-        """Score of every name at a granularity: the largest of its edges'."""
-        values = self.graph.merge(self.values, granularity)
-        return dict(zip(self.graph.universe(granularity), values.tolist(), strict=True))

@@ -18,6 +18,7 @@ from interpbench.errors import UsageError, unknown
 from interpbench.files import parse_json
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.graph import Graph
+from interpbench.graph.names import INPUTS, edge_name, node_of, split_edge
 
 APART = "interpbench_inputs"
 _LARGEST = float(np.finfo(np.float64).max)
@@ -38,7 +39,7 @@ def to_circuit_file(scores: EdgeScores, circuit: Circuit | None, d_model: int) -
         apart[name] = entry
         merged = edges.setdefault(theirs, dict(entry))
         merged["score"], merged["in_graph"] = max(merged["score"], score), merged["in_graph"] or in_graph
-    kept = {end.split("<")[0] for name, entry in edges.items() if entry["in_graph"] for end in name.split("->")}
+    kept = {node_of(end) for name, entry in edges.items() if entry["in_graph"] for end in split_edge(name)}
     nodes = {node: {"in_graph": node in kept} for node in ("input", *graph.nodes)}
     return {
         "cfg": {"n_layers": graph.n_layers, "n_heads": graph.n_heads, "parallel_attn_mlp": False, "d_model": d_model},
@@ -128,8 +129,8 @@ def _values(scores: list[Any]) -> np.ndarray:
 
 def _their_name(edge: str) -> str:
     """The edge of their graph that an edge of ours merges into."""
-    writer, reader = edge.split("->")
-    return f"input->{reader}" if writer in ("embed", "pos") else edge
+    writer, reader = split_edge(edge)
+    return edge_name("input", reader) if writer in INPUTS else edge
 
 
 def _graph(config: Any, expected: Graph | None) -> Graph:
@@ -169,7 +170,7 @@ def _edges_of_matrix(data: Mapping[str, Any], graph: Graph) -> dict[str, dict[st
     """The edges of a .pt file, whose matrices are `[src_nodes, dst_nodes]`, as they are in JSON."""
     import torch
 
-    writers = {_their_name(edge).split("->")[0] for edge in graph.edges}
+    writers = {split_edge(_their_name(edge))[0] for edge in graph.edges}
     names: list[Any] = [data.get("src_nodes"), data.get("dst_nodes")]
     for key, given, there in zip(("src_nodes", "dst_nodes"), names, (writers, graph.readers), strict=True):
         if not isinstance(given, (list, tuple)) or sorted(map(str, given)) != sorted(there):
@@ -185,8 +186,8 @@ def _edges_of_matrix(data: Mapping[str, Any], graph: Graph) -> dict[str, dict[st
     rows = zip(names[0], columns["edges_scores"], columns["edges_in_graph"], strict=True)
     known = {_their_name(edge) for edge in graph.edges}
     return {
-        f"{writer}->{reader}": {"score": score, "in_graph": bool(held)}
+        edge: {"score": score, "in_graph": bool(held)}
         for writer, scores, inside in rows
         for reader, score, held in zip(names[1], scores, inside, strict=True)
-        if f"{writer}->{reader}" in known
+        if (edge := edge_name(writer, reader)) in known
     }

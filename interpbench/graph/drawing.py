@@ -11,6 +11,7 @@ from html import escape
 
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
+from interpbench.graph.names import head_name, mlp_name, node_of, split_edge, split_reader
 
 WIDTH, HEIGHT = 62, 30
 """Size of a node's box."""
@@ -38,7 +39,7 @@ def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None)
         strokes, legend = JUDGED, JUDGED_LEGEND
         kinds = {edge: "true" if edge in found.edges else "missed" for edge in circuit.edges}
         kinds |= dict.fromkeys(found.edges - circuit.edges, "false")
-    used = {end.split("<")[0] for edge in kinds for end in edge.split("->")}
+    used = {node_of(end) for edge in kinds for end in split_edge(edge)}
     nodes = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
     width = max(nodes, LEGEND_WIDTH, MARGIN + 8 * len(title))
     height = max(y for _, y in place.values()) + HEIGHT / 2 + MARGIN + 34
@@ -59,7 +60,7 @@ def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None)
 
 def _entrance(edge: str) -> str:
     """What an edge goes into: q, k, v, or nothing of a head."""
-    return edge.rstrip(">").partition("<")[2]
+    return split_reader(split_edge(edge)[1])[1]
 
 
 def positions(graph: Graph) -> Mapping[str, tuple[float, float]]:
@@ -70,8 +71,8 @@ def positions(graph: Graph) -> Mapping[str, tuple[float, float]]:
     place = {"logits": (middle, top)}
     for layer in range(graph.n_layers):
         y = top + ROW * (graph.n_layers - layer)
-        place |= {f"a{layer}.h{head}": (left + COLUMN * head, y) for head in range(graph.n_heads)}
-        place[f"m{layer}"] = (left + COLUMN * graph.n_heads, y - 0.42 * ROW)
+        place |= {head_name(layer, head): (left + COLUMN * head, y) for head in range(graph.n_heads)}
+        place[mlp_name(layer)] = (left + COLUMN * graph.n_heads, y - 0.42 * ROW)
     bottom = top + ROW * (graph.n_layers + 1)
     return place | {"embed": (middle - COLUMN / 2, bottom), "pos": (middle + COLUMN / 2, bottom)}
 
@@ -90,8 +91,8 @@ def _node(name: str, at: tuple[float, float], used: bool) -> str:
 
 def _edge(edge: str, kind: str, stroke: tuple[str, str], place: Mapping[str, tuple[float, float]]) -> str:
     """A curve from the top of the writer to the bottom of the reader, bent away from what stands between."""
-    writer, reader = edge.split("->")
-    (x0, y0), (x1, y1) = place[writer], place[reader.split("<")[0]]
+    writer, reader = split_edge(edge)
+    (x0, y0), (x1, y1) = place[writer], place[node_of(reader)]
     y0, y1 = y0 - HEIGHT / 2, y1 + HEIGHT / 2 + 2
     x1 += {"q": -WIDTH / 3, "k": 0, "v": WIDTH / 3, "": 0}[_entrance(edge)]
     rise = y0 - y1
@@ -113,7 +114,7 @@ def _arrow(kind: str, colour: str) -> str:
 
 
 def _row_label(graph: Graph, layer: int, place: Mapping[str, tuple[float, float]]) -> str:
-    y = place[f"a{layer}.h0"][1]
+    y = place[head_name(layer, 0)][1]
     return f'<text x="{MARGIN - 20}" y="{y + 4:.1f}" fill="#888888">layer {layer}</text>'
 
 

@@ -18,6 +18,16 @@ from typing import Any, Literal
 import numpy as np
 
 from interpbench.errors import shown, unknown
+from interpbench.graph.names import (
+    INPUTS,
+    edge_name,
+    head_name,
+    merged_node,
+    mlp_name,
+    node_of,
+    readers_of,
+    split_edge,
+)
 
 Granularity = Literal["edges", "heads", "nodes", "mib"]
 GRANULARITIES: tuple[Granularity, ...] = ("edges", "heads", "nodes")
@@ -54,19 +64,24 @@ class Graph:
         """How many writers the MLP of `layer` can read."""
         return self.writers_before_attention(layer) + self.n_heads
 
+    @property
+    def readers_per_layer(self) -> int:
+        """How many readers a layer has: q, k, v of each head, and then its MLP."""
+        return 3 * self.n_heads + 1
+
     @cached_property
     def writers(self) -> tuple[str, ...]:
         """Names of the writers in the order in which they write."""
-        layers = [[*(f"a{a}.h{h}" for h in range(self.n_heads)), f"m{a}"] for a in range(self.n_layers)]
-        return ("embed", "pos", *(name for layer in layers for name in layer))
+        return (*INPUTS, *(node for layer in range(self.n_layers) for node in self._nodes_of(layer)))
 
     @cached_property
     def readers(self) -> tuple[str, ...]:
         """Names of the readers in the order in which they read."""
-        layers = [
-            [*(f"a{a}.h{h}<{x}>" for h in range(self.n_heads) for x in "qkv"), f"m{a}"] for a in range(self.n_layers)
-        ]
-        return (*(name for layer in layers for name in layer), "logits")
+        return (*(reader for node in self.nodes for reader in readers_of(node)), "logits")
+
+    def _nodes_of(self, layer: int) -> tuple[str, ...]:
+        """Heads and MLP of a layer, in the order in which they write."""
+        return (*(head_name(layer, head) for head in range(self.n_heads)), mlp_name(layer))
 
     @cached_property
     def fan_in(self) -> np.ndarray:
@@ -96,7 +111,7 @@ class Graph:
     def edges(self) -> tuple[str, ...]:
         """Names of all edges, by reader and then by writer."""
         return tuple(
-            f"{self.writers[w]}->{self.readers[r]}" for r, w in zip(self.edge_reader, self.edge_writer, strict=True)
+            edge_name(self.writers[w], self.readers[r]) for r, w in zip(self.edge_reader, self.edge_writer, strict=True)
         )
 
     @property
@@ -112,7 +127,7 @@ class Graph:
     @cached_property
     def nodes(self) -> tuple[str, ...]:
         """Heads and MLPs: all nodes but the inputs and the logits."""
-        return self.writers[2:]
+        return self.writers[len(INPUTS) :]
 
     def indices(self, edges: Iterable[str]) -> np.ndarray:
         """Positions of the named edges; int `[n]`. Raises ValueError for a name that is no edge of this graph."""
@@ -138,7 +153,7 @@ class Graph:
         """Which writers reach the logits along kept edges; bool `[writer]` from bool `[edge]`."""
         live = np.zeros(len(self.writers), dtype=bool)
         for r in reversed(range(len(self.readers))):
-            name = self.readers[r].split("<")[0]
+            name = node_of(self.readers[r])
             if name == "logits" or live[self.writers.index(name)]:
                 live[: self.fan_in[r]] |= kept[self.starts[r] : self.starts[r + 1]]
         return live
@@ -146,16 +161,14 @@ class Graph:
     @cached_property
     def _merged(self) -> dict[Granularity, tuple[tuple[str, ...], np.ndarray]]:
         """Per granularity: the names, and for every edge the names' indices it belongs to (-1: none); `[edge, k]`."""
-        writers = [merged_node(w) for w in self.writers]
-        readers = [merged_node(r) for r in self.readers]
-        pairs = [(writers[w], readers[r]) for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
-        heads = list(dict.fromkeys(f"{w}->{r}" for w, r in pairs if (w, r) != ("input", "logits")))
-        apart = [f"{writers[w]}->{self.readers[r]}" for w, r in zip(self.edge_writer, self.edge_reader, strict=True)]
+        pairs = [(merged_node(writer), node_of(reader)) for writer, reader in map(split_edge, self.edges)]
+        heads = list(dict.fromkeys(edge_name(w, r) for w, r in pairs if (w, r) != ("input", "logits")))
+        apart = [edge_name(merged_node(writer), reader) for writer, reader in map(split_edge, self.edges)]
         mib = list(dict.fromkeys(apart))
         at_head, at_node, at_mib = ({name: i for i, name in enumerate(names)} for names in (heads, self.nodes, mib))
         return {
             "edges": (self.edges, np.arange(self.n_edges)[:, None]),
-            "heads": (tuple(heads), np.array([[at_head.get(f"{w}->{r}", -1)] for w, r in pairs])),
+            "heads": (tuple(heads), np.array([[at_head.get(edge_name(w, r), -1)] for w, r in pairs])),
             "mib": (tuple(mib), np.array([[at_mib[name]] for name in apart])),
             "nodes": (self.nodes, np.array([[at_node.get(w, -1), at_node.get(r, -1)] for w, r in pairs])),
         }
@@ -185,15 +198,11 @@ class Graph:
         return np.where(targets >= 0, values[..., targets], np.zeros((), values.dtype))
 
     def to_networkx(self) -> Any:
-        """The graph at `heads` granularity as a `networkx.DiGraph` (for export and layout)."""
+        """The graph at `heads` granularity as a `networkx.DiGraph`, for export and layout. Needs networkx.
+
+        >>> sorted(Graph(1, 1).to_networkx().predecessors("m0"))
+        ['a0.h0', 'input']
+        """
         import networkx as nx
 
-        graph = nx.DiGraph()
-        for name in self.universe("heads"):
-            graph.add_edge(*name.split("->"))
-        return graph
-
-
-def merged_node(name: str) -> str:
-    """The node a writer or reader belongs to when q, k, v and embed, pos are merged."""
-    return "input" if name in ("embed", "pos") else name.split("<")[0]
+        return nx.DiGraph(map(split_edge, self.universe("heads")))

@@ -17,6 +17,7 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import BOS, PAD
+from interpbench.graph.names import edge_name, head_name, mlp_name, node_of, readers_of, split_edge
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
 
@@ -53,7 +54,7 @@ def compile_program(
     model = _assemble(craft, layers, spaces, residual, causal)
     where = _locate(extracted.graph, layers)
     edges = frozenset(_true_edges(extracted.graph, extracted.sink, where))
-    used = {end.split("<")[0] for edge in edges for end in edge.split("->")}
+    used = {node_of(end) for edge in edges for end in split_edge(edge)}
     return RaspReference(
         program=program,
         model=model,
@@ -181,7 +182,7 @@ def _locate(graph: Any, layers: list[tuple[int, Any]]) -> dict[str, tuple[str | 
     from tracr.craft.transformers import MLP, AttentionHead
 
     heads = {
-        id(sub): f"a{layer}.h{h}"
+        id(sub): head_name(layer, h)
         for layer, block in layers
         if not isinstance(block, MLP)
         for h, sub in enumerate(block.as_multi().heads())
@@ -196,7 +197,7 @@ def _locate(graph: Any, layers: list[tuple[int, Any]]) -> dict[str, tuple[str | 
         head = next((heads[id(part)] for part in parts if isinstance(part, AttentionHead)), None)
         basis = set(node[nodes.OUTPUT_BASIS])
         has_mlp = any(isinstance(part, MLP) for part in parts)
-        mlp = next(f"m{layer}" for layer, space in outputs if basis <= space) if has_mlp else None
+        mlp = next(mlp_name(layer) for layer, space in outputs if basis <= space) if has_mlp else None
         where[name] = (head, mlp)
     return where
 
@@ -218,14 +219,14 @@ def _true_edges(graph: Any, sink: Any, where: Mapping[str, tuple[str | None, str
         head, mlp = where[expr.label]
         return mlp or head or ""
 
-    yield f"{writer(sink[nodes.EXPR])}->logits"
+    yield edge_name(writer(sink[nodes.EXPR]), "logits")
     for name, (head, mlp) in where.items():
         expr = graph.nodes[name][nodes.EXPR]
         if head:
-            yield f"{writer(expr.selector.queries)}->{head}<q>"
-            yield f"{writer(expr.selector.keys)}->{head}<k>"
-            yield f"{head}->{mlp}" if mlp else f"{writer(expr.sop)}->{head}<v>"
-        elif isinstance(expr, rasp.SequenceMap):
-            yield from (f"{writer(operand)}->{mlp}" for operand in (expr.fst, expr.snd))
-        else:
-            yield f"{writer(expr.inner)}->{mlp}"
+            query, key, value = readers_of(head)
+            yield edge_name(writer(expr.selector.queries), query)
+            yield edge_name(writer(expr.selector.keys), key)
+            yield edge_name(head, mlp) if mlp else edge_name(writer(expr.sop), value)
+        elif mlp:
+            operands = (expr.fst, expr.snd) if isinstance(expr, rasp.SequenceMap) else (expr.inner,)
+            yield from (edge_name(writer(operand), mlp) for operand in operands)

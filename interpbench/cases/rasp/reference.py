@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
+from interpbench.graph.names import edge_name, is_mlp, layer_and_head, readers_of, split_edge
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
 
@@ -29,8 +30,8 @@ class RaspReference:
     """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
 
     `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
-    `alignment` says where a component sits in the subject if not in the same place; `subject_config` is the shape of the
-    subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
+    `alignment` says where a component sits in the subject if not in the same place; `subject_config` is the shape of
+    the subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
     """
 
     program: SOp
@@ -66,14 +67,14 @@ class RaspReference:
         kept = set(self.edges)
         inputs: dict[str, set[str]] = {}
         for edge in self.edges:
-            writer, reader = edge.split("->")
-            if reader.startswith("m"):
+            writer, reader = split_edge(edge)
+            if is_mlp(reader):
                 inputs.setdefault(reader, set()).add(writer)
-        for mlp in sorted(inputs, key=lambda name: int(name[1:])):
+        for mlp in sorted(inputs, key=layer_and_head):
             kept -= {
-                f"{older}->{mlp}"
+                edge_name(older, mlp)
                 for older in inputs[mlp]
-                if any(f"{older}->{newer}{value}" in kept for newer in inputs[mlp] for value in ("", "<v>"))
+                if any(edge_name(older, readers_of(newer)[-1]) in kept for newer in inputs[mlp])
             }
         return Circuit(graph, frozenset(map(self._carry, kept)))
 
@@ -87,11 +88,11 @@ class RaspReference:
         """The dimensions of the residual stream that each component writes to, by the value that they hold."""
         written = {}
         for name in self.components:
-            layer, _, head = name[1:].partition(".h")
-            kind = "attn.W_O" if head else "mlp.W_out"
-            weight = self.model.weights[f"blocks.{layer}.{kind}"]
+            layer, head = layer_and_head(name)
+            weights = self.model.weights
+            into = weights[f"blocks.{layer}.mlp.W_out"] if head is None else weights[f"blocks.{layer}.attn.W_O"][head]
             values: dict[str, list[int]] = {}
-            for dimension in (weight[int(head)] if head else weight).any(0).nonzero().flatten().tolist():
+            for dimension in into.any(0).nonzero().flatten().tolist():
                 if expression := self.directions[dimension]:
                     values.setdefault(expression, []).append(dimension)
             written[name] = list(values.values())
