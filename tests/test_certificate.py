@@ -51,13 +51,14 @@ def padded(name: str, n_layers: int = 2, n_heads: int = 3, noise: float = 0.3) -
 @pytest.mark.parametrize("name", ["4", "7"])
 def test_a_subject_that_is_right_by_construction_is_certified(name: str) -> None:
     case, model, circuit = padded(name)
-    told = certify(case, model, circuit, rows=ROWS)
-    assert told["certified"] and told["certified_edges"]
-    numbers = [told["accuracy"], told["iia_min"], told["strict_min"], told["strict_all"], told["edges"]]
+    certificate = certify(case, model, circuit, rows=ROWS)
+    assert certificate.certified and certificate.certified_edges
+    told = certificate.measurement
+    numbers = [told.accuracy, told.iia_min, told.strict_min, told.strict_all, told.edges]
     assert numbers == [1.0] * 5
-    assert told["reference_equals_program"] == 1.0
-    assert told["liveliness"]["share_alive"] == 1.0
-    assert certify(case, model, circuit, rows=ROWS) == told, "same inputs, same numbers"
+    assert certificate.reference_equals_program == 1.0
+    assert certificate.liveliness.share_alive == 1.0
+    assert certify(case, model, circuit, rows=ROWS) == certificate, "same inputs, same numbers"
 
 
 def test_a_silent_head_that_matters_is_named() -> None:
@@ -66,18 +67,18 @@ def test_a_silent_head_that_matters_is_named() -> None:
     weights["blocks.1.attn.W_O"] = weights["blocks.1.attn.W_O"].clone()
     answer = model.weights["unembed.W_U"][:, 0].argmax()
     weights["blocks.1.attn.W_O"][2, :, answer] = 3.0
-    told = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
-    assert not told["certified"]
-    assert told["strict"]["a1.h2"] < 0.95
-    assert told["worst_edge"]["heads"]["accuracy"] < 0.95
+    certificate = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
+    assert not certificate.certified
+    assert certificate.measurement.strict["a1.h2"] < 0.95
+    assert certificate.worst_edge["heads"].accuracy < 0.95
 
 
 def test_an_edge_that_matters_but_is_not_in_the_circuit_is_named() -> None:
     case, model, circuit = padded("7")
-    told = certify(case, model, Circuit(circuit.graph, circuit.edges - {"embed->a0.h0<k>"}), rows=ROWS)
-    assert told["accuracy"] == 1.0 and not told["certified_edges"]
-    assert told["worst_edge"]["edges"]["edge"] == "embed->a0.h0<k>"
-    assert told["edges"] < 0.99
+    certificate = certify(case, model, Circuit(circuit.graph, circuit.edges - {"embed->a0.h0<k>"}), rows=ROWS)
+    assert certificate.measurement.accuracy == 1.0 and not certificate.certified_edges
+    assert certificate.worst_edge["edges"].edge == "embed->a0.h0<k>"
+    assert certificate.measurement.edges < 0.99
 
 
 def test_a_variable_that_is_ignored_is_named() -> None:
@@ -85,10 +86,11 @@ def test_a_variable_that_is_ignored_is_named() -> None:
     weights = dict(model.weights)
     weights["blocks.1.attn.W_O"] = weights["blocks.1.attn.W_O"].clone()
     weights["blocks.1.attn.W_O"][1] = 0
-    told = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
-    assert not told["certified"]
-    assert min(told["iia_changed"], key=told["iia_changed"].get) == "a1.h1"
-    assert told["necessity"]["a1.h1->m1"] == 0.0
+    certificate = certify(case, Transformer(model.config, weights), circuit, rows=ROWS)
+    assert not certificate.certified
+    changed = certificate.measurement.iia_changed
+    assert min(changed, key=changed.get) == "a1.h1"
+    assert certificate.necessity["a1.h1->m1"] == 0.0
 
 
 def test_necessity_of_an_edge_with_nothing_to_carry() -> None:

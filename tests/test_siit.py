@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 import interpbench
+from interpbench.certificate.certificate import Measurement
 from interpbench.certificate.certify import certify
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.trainers import FlatAdam, Progress, loop
@@ -323,7 +324,16 @@ def test_other_ways_to_train() -> None:
 
 
 def test_what_is_trained_for_decides_when_it_is_enough() -> None:
-    numbers = {"accuracy": 0.9, "iia_min": 0.8, "strict_min": 0.7, "edges": 0.6, "edges_heads": 0.5}
+    numbers = Measurement(
+        accuracy=0.9,
+        iia={"a": 0.85, "b": 0.8},
+        iia_changed={},
+        iia_circuit_only={},
+        strict={"m1": 0.7},
+        strict_all=0.1,
+        edges_heads=0.5,
+        edges=0.6,
+    )
     for config, lowest in ((NaturalConfig(), 0.9), (IitConfig(), 0.8), (Config(), 0.6), (Config(merged=0.5), 0.5)):
         assert headline(numbers, config) == lowest
 
@@ -464,4 +474,4 @@ def test_names_are_shares_of_rows() -> None:
 def test_case_4_from_nothing_to_certified() -> None:
     case = interpbench.load_case("4")
     trained = train(case, Config())
-    assert certify(case, trained.model, trained.circuit)["certified_edges"]
+    assert certify(case, trained.model, trained.circuit).certified_edges

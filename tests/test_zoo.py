@@ -10,7 +10,8 @@ import torch
 import interpbench
 from interpbench.catalogue.facts import facts_of
 from interpbench.catalogue.suites import suite_cases
-from interpbench.certificate.measure import THRESHOLD, fresh_data, masks_of, measure
+from interpbench.certificate.certificate import THRESHOLD
+from interpbench.certificate.measure import fresh_data, masks_of, measure
 from interpbench.plugins.registry import load
 from interpbench.subjects.zoo import ZOO, load_subject
 
@@ -47,11 +48,11 @@ def measured_anew(name: str, kind: str) -> None:
     assert tuple(subject.classes or ()) == tuple(reference.classes or ())
     assert subject.circuit == reference.circuit(subject.model.graph)
     data = fresh_data(subject.case, ROWS, seed=99).head(ROWS)
-    told = measure(subject.model, data, reference, masks_of(reference, subject.circuit))
+    measured = measure(subject.model, data, reference, masks_of(reference, subject.circuit))
     for key in ("accuracy", "iia_min", "strict_min", "edges_heads", "edges"):
         share = certificate[key]
         deviation = math.sqrt(share * (1 - share) * (1 / ROWS + 1 / certificate["rows"]))
-        assert told[key] == pytest.approx(share, abs=0.01 + 4 * deviation), key
+        assert getattr(measured, key) == pytest.approx(share, abs=0.01 + 4 * deviation), key
 
 
 @pytest.mark.parametrize(("name", "kind"), SAMPLE)

@@ -1,12 +1,10 @@
-"""The certificate of a subject: whether its true circuit is true, on nodes and on single edges.
+"""Measure the certificate of a subject: whether its stated circuit is the one it uses, on nodes and on edges.
 
-Everything here is an accuracy under some intervention (see `interventions.py`), against what the reference answers.
-What is replaced takes its value from an independent input.
+Most numbers are accuracies under an intervention (see `interventions.py`), against the reference's answers. Replaced
+nodes and edges take their values from a run on an independent input.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, scored_positions
 from interpbench.cases.reference import ATOL, Reference
 from interpbench.cases.tokens import BOS
+from interpbench.certificate.certificate import Certificate, Liveliness
 from interpbench.certificate.interventions import (
     agreement,
     correct,
@@ -24,7 +23,6 @@ from interpbench.certificate.interventions import (
 from interpbench.certificate.measure import (
     REMEASURE_ROWS,
     ROWS,
-    THRESHOLD,
     fresh_data,
     masks_of,
     measure,
@@ -37,8 +35,9 @@ from interpbench.transformer.model import Transformer
 
 @torch.no_grad()
 def necessity(model: Transformer, data: Data, reference: Reference, circuit: Circuit) -> dict[str, float | None]:
-    """For every true edge: of positions where x and x' have different answers, the share where cutting it alone
-    changes the subject's answer; None if there are none.
+    """For every true edge, the share of positions at which ablating it alone changes the subject's answer.
+
+    Only positions where x and x' have different answers count; None if there are none.
     """
     data = where_answers_differ(reference, data)
     edges = circuit.to_json()["edges"]
@@ -50,26 +49,26 @@ def necessity(model: Transformer, data: Data, reference: Reference, circuit: Cir
 
 
 @torch.no_grad()
-def liveliness(model: Transformer, data: Data, circuit: Circuit) -> dict[str, Any]:
+def liveliness(model: Transformer, data: Data, circuit: Circuit) -> Liveliness:
     """How much silent nodes vary over inputs, relative to the median node of the circuit.
 
-    Per silent node the standard deviation over rows (root mean square over features and positions), and the share of
-    silent nodes above .01: silent is not dead.
+    The standard deviation is over rows, its root mean square over features and positions.
     """
     deviation = model.writers(data.head(2000).clean).std(-1).square().mean((-1, -2)).sqrt()[2:]
     of_node = dict(zip(model.graph.nodes, deviation.tolist(), strict=True))
     median = float(np.median([of_node[node] for node in circuit.nodes]))
     relative = {node: of_node[node] / median for node in model.graph.nodes if node not in circuit.nodes}
     alive = float(np.mean([value > 0.01 for value in relative.values()])) if relative else None
-    return {"relative_deviation": relative, "share_alive": alive}
+    return Liveliness(relative, alive)
 
 
 @torch.no_grad()
 def shorter_inputs(
     case: Case, model: Transformer, reference: Reference, seed: int, rows: int = 1000
 ) -> dict[str, float]:
-    """Accuracy on random inputs of every length below the full one, by length. Reported only: training is at full
-    length.
+    """Accuracy on random inputs of every length below the full one, by length.
+
+    Not part of the decision: training uses full-length inputs only.
     """
     rng = np.random.default_rng([seed, 20240715])
     ids = np.array([case.tokens.index(token) for token in case.vocab])
@@ -86,7 +85,7 @@ def shorter_inputs(
 
 
 def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 500) -> float:
-    """Share of scored positions on which the reference answers as the program does, on some rows."""
+    """Share of scored positions at which the reference's answer is the program's, on the first `rows` rows."""
     some = data.head(rows)
     outputs = reference.outputs(some.clean)
     hits = total = 0
@@ -94,40 +93,28 @@ def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 
         for value, logits in zip(case.program(tokens), out[1:], strict=True):
             if value is not None:
                 total += 1
-                told = reference.classes[int(logits.argmax())] if reference.classes else float(logits)
-                hits += told == value if reference.classes else abs(told - value) < ATOL
+                answer = reference.classes[int(logits.argmax())] if reference.classes else float(logits)
+                hits += answer == value if reference.classes else abs(answer - value) < ATOL
     return hits / total
 
 
-def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
-    """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity).
-
-    The result is plain data; undefined shares are None. `certified` asks accuracy, every IIA, every silent node and
-    edge strictness at `heads` (all outside edges at once and the worst alone) to reach `THRESHOLD`;
-    `certified_edges` asks the same at `edges`.
-    """
+def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, rows: int = ROWS) -> Certificate:
+    """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity)."""
     reference = case.reference()
     data = fresh_data(case, rows, seed)
-    masks = masks_of(reference, circuit)
     answer = reference.outputs(data.clean)
-    few = data.head(REMEASURE_ROWS)
-    numbers = measure(model, data, reference, masks)
-    on = where_defined(reference, data, answer)
-    worst = {k: worst_single(model, on, answer, edges) for k, edges in single_edges(circuit).items()}
-    nodes = min(numbers["accuracy"], numbers["iia_min"], numbers["strict_min"])
-    certified = min(nodes, numbers["edges_heads"], worst["heads"]["accuracy"]) >= THRESHOLD
-    fine = min(numbers["edges"], worst["edges"]["accuracy"]) >= THRESHOLD
-    return {
-        "certified": certified,
-        "certified_edges": certified and fine,
-        "threshold": THRESHOLD,
-        "seed": seed,
-        "rows": len(data.clean),
-        "exhaustive": data.exhaustive,
-        **numbers,
-        "worst_edge": worst,
-        "necessity": necessity(model, few, reference, circuit),
-        "liveliness": liveliness(model, data, circuit),
-        "shorter_inputs": shorter_inputs(case, model, reference, seed),
-        "reference_equals_program": program_agreement(case, reference, data),
-    }
+    on_answer = where_defined(reference, data, answer)
+    return Certificate(
+        seed=seed,
+        rows=len(data.clean),
+        exhaustive=data.exhaustive,
+        measurement=measure(model, data, reference, masks_of(reference, circuit)),
+        worst_edge={
+            granularity: worst_single(model, on_answer, answer, edges)
+            for granularity, edges in single_edges(circuit).items()
+        },
+        necessity=necessity(model, data.head(REMEASURE_ROWS), reference, circuit),
+        liveliness=liveliness(model, data, circuit),
+        shorter_inputs=shorter_inputs(case, model, reference, seed),
+        reference_equals_program=program_agreement(case, reference, data),
+    )

@@ -1,10 +1,9 @@
-"""The numbers of a certificate that training looks at too: accuracy, interchange accuracy, strictness."""
+"""The measurements that certificates and training share: accuracy, interchange accuracy, strictness."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, scored_positions
 from interpbench.cases.reference import Reference
+from interpbench.certificate.certificate import Measurement, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
     correct,
@@ -22,17 +22,14 @@ from interpbench.certificate.interventions import (
 from interpbench.graph.circuit import Circuit
 from interpbench.transformer.model import Transformer
 
-THRESHOLD = 0.99
-"""What every accuracy of a certified subject reaches."""
-
-
 ROWS = 20_000
-
+"""Rows of a certificate."""
 
 SCREEN_BUDGET = 60_000
-
+"""Rows times edges of the screening of single edges."""
 
 REMEASURED, REMEASURE_ROWS = 5, 5_000
+"""Edges that are measured again after screening, and on how many rows."""
 
 
 def fresh_data(case: Case, rows: int, seed: int) -> Data:
@@ -75,63 +72,54 @@ def masks_of(reference: Reference, circuit: Circuit) -> Masks:
     )
 
 
-def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) -> dict[str, Any]:
-    """What early stopping looks at: accuracy, IIA, strictness on nodes and on all outside edges at once."""
+def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) -> Measurement:
+    """Accuracy, interchange accuracy, and strictness on nodes and on all outside edges at once."""
     answer = reference.outputs(data.clean)
-    under = answers_under_interchange(reference, data)
-    asked = [([], answer), (masks.silent, answer), *(([node], answer) for node in masks.silent)]
-    asked += zip(reference.variables.values(), under, strict=True)
-    right = with_nodes_replaced(model, data, asked)
-
-    def share(i: int, where: Tensor) -> float:
-        return float((right[i] & where).sum() / where.sum())
-
-    on = where_defined(reference, data, answer)
-    under_on = [where_defined(reference, data, target) for target in under]
-    first = len(asked) - len(under)
-    shares = [share(i, on.scored) for i in range(first)]
-    shares += [share(first + i, each.scored) for i, each in enumerate(under_on)]
-    changed = [each.scored & ~correct(target, answer) for each, target in zip(under_on, under, strict=True)]
-    iia = dict(zip(reference.variables, shares[first:], strict=True))
-    bare = [torch.maximum(mask, masks.outside_edges)[None] for mask in masks.variables.values()]
-    alone = [agreement(model, *each).item() for each in zip(under_on, bare, under, strict=True)]
+    on_answer = where_defined(reference, data, answer)
+    targets = answers_under_interchange(reference, data)
+    same_answer = [((), answer), (tuple(masks.silent), answer), *(((node,), answer) for node in masks.silent)]
+    interchanged = list(zip(reference.variables.values(), targets, strict=True))
+    right = with_nodes_replaced(model, data, [*same_answer, *interchanged])
+    unchanged, right = right.split([len(same_answer), len(interchanged)])
+    accuracy, strict_all, *strict = (_share(each, on_answer.scored) for each in unchanged)
+    iia: dict[str, float] = {}
+    iia_changed: dict[str, float | None] = {}
+    iia_circuit_only: dict[str, float] = {}
+    for name, right_under, target in zip(reference.variables, right, targets, strict=True):
+        on_target = where_defined(reference, data, target)
+        changed = on_target.scored & ~correct(target, answer)
+        bare = torch.maximum(masks.variables[name], masks.outside_edges)
+        iia[name] = _share(right_under, on_target.scored)
+        iia_changed[name] = _share(right_under, changed) if changed.any() else None
+        iia_circuit_only[name] = agreement(model, on_target, bare[None], target).item()
     outside = torch.stack([masks.outside_heads, masks.outside_edges])
-    edges_heads, edges = agreement(model, on, outside, answer).tolist()
-    strict = dict(zip(masks.silent, shares[2:first], strict=True))
-    return {
-        "accuracy": shares[0],
-        "iia": iia,
-        "iia_min": min(iia.values()),
-        "iia_changed": {n: share(first + i, changed[i]) if changed[i].any() else None for i, n in enumerate(iia)},
-        "iia_circuit_only": dict(zip(iia, alone, strict=True)),
-        "strict": strict,
-        "strict_min": min(strict.values(), default=1.0),
-        "strict_all": shares[1],
-        "edges_heads": edges_heads,
-        "edges": edges,
-    }
+    edges_heads, edges = agreement(model, on_answer, outside, answer).tolist()
+    each_silent = dict(zip(masks.silent, strict, strict=True))
+    return Measurement(accuracy, iia, iia_changed, iia_circuit_only, each_silent, strict_all, edges_heads, edges)
+
+
+def _share(right: Tensor, where: Tensor) -> float:
+    return float((right & where).sum() / where.sum())
 
 
 def answers_under_interchange(reference: Reference, data: Data) -> Sequence[Tensor]:
-    """What the reference answers with each of its variables taken from the source, `[row, position, class]` each.
+    """The reference's logits under interchange of each variable, `[row, position, class]` each.
 
-    The variables of a row come one after the other, so that its source is run once for all of them.
+    Rows are ordered by source, so that the reference runs each source once for all variables.
     """
     rows, variables = len(data.clean), len(reference.variables)
     clean, source = (tokens.repeat_interleave(variables, 0) for tokens in (data.clean, data.source))
-    told = reference.outputs(clean, source, torch.arange(variables).repeat(rows))
-    return told.unflatten(0, (rows, variables)).unbind(1)
+    logits = reference.outputs(clean, source, torch.arange(variables).repeat(rows))
+    return logits.unflatten(0, (rows, variables)).unbind(1)
 
 
-def worst_single(
-    model: Transformer, data: Data, answer: Tensor, masks: Mapping[str, Tensor]
-) -> dict[str, float | str | int | None]:
+def worst_single(model: Transformer, data: Data, answer: Tensor, masks: Mapping[str, Tensor]) -> WorstEdge:
     """The lowest accuracy when one outside edge alone is replaced.
 
-    All edges are screened on some rows; the worst few are measured again on more, and the lowest of those is given.
+    All edges are screened on a sample of rows; the worst few are measured again on more rows.
     """
     if not masks:
-        return {"edge": None, "accuracy": 1.0, "edges": 0, "rows_screened": 0, "rows": 0}
+        return WorstEdge(None, 1.0, edges=0, rows_screened=0, rows=0)
     names, stacked = list(masks), torch.stack(list(masks.values()))
     screen = min(len(data.clean), max(200, SCREEN_BUDGET // len(names)))
     rough = agreement(model, data.head(screen), stacked, answer[:screen])
@@ -139,13 +127,7 @@ def worst_single(
     rows = min(len(data.clean), REMEASURE_ROWS)
     shares = agreement(model, data.head(rows), stacked[again], answer[:rows])
     lowest = int(shares.argmin())
-    return {
-        "edge": names[int(again[lowest])],
-        "accuracy": float(shares[lowest]),
-        "edges": len(names),
-        "rows_screened": screen,
-        "rows": rows,
-    }
+    return WorstEdge(names[int(again[lowest])], float(shares[lowest]), len(names), screen, rows)
 
 
 def single_edges(circuit: Circuit) -> dict[str, dict[str, Tensor]]:

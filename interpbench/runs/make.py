@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interpbench.cases.case import Case
+from interpbench.certificate.certificate import Headline
 from interpbench.errors import InterpbenchError
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
@@ -63,20 +64,14 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
             raise InterpbenchError(f"{error.filename or here}: {error.strerror}; nothing was lost") from None
         came_to = card_numbers(subject.card)
         notify(start.after({**came_to, "step": came_to["steps"] or 0}, ended=True))
-        if best is None or _rank(subject) > _rank(best):
+        if best is None or Headline.of_card(subject.card).rank > Headline.of_card(best.card).rank:
             best = subject
-        if best.card["certificate"]["certified_edges"]:
+        if Headline.of_card(best.card).certified_edges:
             break
     assert best is not None
     save_subject(best, asked.folder, asked.force)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return {"case": case.name, **best.card, "weights_hash": best.weights_hash}
-
-
-def _rank(subject: Subject) -> tuple[Any, ...]:
-    told = subject.card["certificate"]
-    lowest = min(told[key] for key in ("accuracy", "iia_min", "strict_min", "edges"))
-    return told["certified_edges"], told["certified"], lowest
 
 
 def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
@@ -107,7 +102,7 @@ def make_subject(
     card = {
         "program_digest": reference.digest,
         "trainer": {"name": trainer.name, "config": dataclasses.asdict(config), **trained.facts},
-        "certificate": certify(case, trained.model, trained.circuit),
+        "certificate": certify(case, trained.model, trained.circuit).to_json(),
         "command": " ".join(["interpbench", "train", trainer.name, "--case", case.name, *arguments(config)]),
     }
     return Subject(case, trainer.name, trained.model, trained.circuit, reference.classes, card)

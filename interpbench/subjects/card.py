@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
+from interpbench.certificate.certificate import Headline
 from interpbench.table import cell
-
-if TYPE_CHECKING:
-    pass
-
 
 CARD_SCHEMA = 1
 
-
 CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
-
 
 CARD_KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "weights_hash", "program_digest"), str),
@@ -23,12 +19,11 @@ CARD_KINDS: dict[str, Any] = {
     "classes": list | None,
 }
 
-
 FEW = 6
 
 
 def certificate_rows(certificate: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """A certificate, line by line: what is nested as `name: part`, the lowest of many numbers for all of them."""
+    """The rows of a table of a certificate: nested entries as `name: part`, more than `FEW` numbers as the lowest."""
     rows: list[tuple[str, Any]] = []
     for name, value in certificate.items():
         shown = name.replace("_", " ")
@@ -44,13 +39,10 @@ def certificate_rows(certificate: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The headline of a card: what its certificate and its making come to; None for what it does not say."""
-    told, trainer = card.get("certificate") or {}, card.get("trainer") or {}
-    worst = (told.get("worst_edge") or {}).get("edges") or {}
-    certificate = ("certified", "certified_edges", "accuracy", "iia_min", "strict_min", "edges")
+    """The headline of a card: of its certificate, and of its training; None for what it does not hold."""
+    trainer = card.get("trainer") or {}
     return {
-        **{key: told.get(key) for key in certificate},
-        "worst_edge": worst.get("accuracy"),
+        **asdict(Headline.of_card(card)),
         "steps": trainer.get("steps"),
         "seconds": trainer.get("seconds"),
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from interpbench.cases.case import Case
+from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
 from interpbench.files import cache_folder, read_json
 from interpbench.plugins import registry
@@ -55,8 +56,7 @@ def stored_card(case: Case, model: str) -> dict[str, Any] | None:
 
 def is_certified(case: Case) -> bool:
     """Whether the bundled SIIT subject of a case is certified, by its card."""
-    card = stored_card(case, "siit") or {}
-    return bool((card.get("certificate") or {}).get("certified"))
+    return bool(Headline.of_card(stored_card(case, "siit") or {}).certified)
 
 
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
@@ -97,6 +97,6 @@ def _compiled(case: Case) -> Subject:
     reference: Any = case.reference()
     card = {"schema": CARD_SCHEMA, "case": case.name, "kind": COMPILED, "program_digest": reference.digest}
     card |= {"classes": reference.classes, "weights_hash": weights_hash(reference.model)}
-    itself = replace(reference, alignment={})  # its components stand where they are, not where a subject has them
+    itself = reference.unaligned
     case = replace(case, reference=lambda: itself)
     return Subject(case, COMPILED, reference.model, reference.true_circuit, reference.classes, card)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data
 from interpbench.cases.reference import Reference
+from interpbench.certificate.certificate import THRESHOLD, Measurement
 from interpbench.certificate.interventions import where_defined
 from interpbench.certificate.measure import (
-    THRESHOLD,
     Masks,
     fresh_data,
     masks_of,
@@ -82,14 +82,16 @@ def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     return Transformer(shape, weights)
 
 
-def headline(numbers: Mapping[str, Any], config: Config) -> float:
-    """The lowest of the numbers that these settings train for."""
-    asked = [numbers["accuracy"]]
+def headline(measured: Measurement, config: Config) -> float:
+    """The lowest of the accuracies that these settings train for."""
+    trained_for = [measured.accuracy]
     if config.interchange:
-        asked.append(numbers["iia_min"])
+        trained_for.append(measured.iia_min)
     if config.strict:
-        asked += [numbers["strict_min"], numbers["edges"], *([numbers["edges_heads"]] if config.merged else [])]
-    return min(asked)
+        trained_for += [measured.strict_min, measured.edges]
+    if config.strict and config.merged:
+        trained_for.append(measured.edges_heads)
+    return min(trained_for)
 
 
 def train(
@@ -167,8 +169,8 @@ def _measure(
 ) -> None:
     """Measure on data of its own; then let the other rows in, start again, go back, or stop, as the numbers say."""
     model = adam.averaged().to("cpu")
-    numbers = measure(model, check, reference, masks)
-    bare = min(numbers["edges"], float(np.mean([*numbers["iia_circuit_only"].values()])))
+    measured = measure(model, check, reference, masks)
+    bare = min(measured.edges, float(np.mean([*measured.iia_circuit_only.values()])))
     if bare > state.best + NEW_BEST:
         state.best, state.waited = bare, 0
     else:
@@ -178,9 +180,9 @@ def _measure(
         state.is_open, state.opened = True, state.step
         state.began = state.step if config.rewarm else state.began
     state.restart = not state.is_open and stuck
-    state.variable_weights = [config.easy + (1 - share) for share in numbers["iia"].values()]
-    state.numbers = {k: v for k, v in numbers.items() if isinstance(v, float)} | {"iia": numbers["iia"]}
-    reached = headline(numbers, config)
+    state.variable_weights = [config.easy + (1 - share) for share in measured.iia.values()]
+    state.numbers = {k: v for k, v in measured.to_json().items() if isinstance(v, float)} | {"iia": measured.iia}
+    reached = headline(measured, config)
     if state.is_open and reached > state.reached:
         state.reached = reached
         adam.keep()
@@ -192,5 +194,5 @@ def _measure(
         answer = reference.outputs(check.clean)
         check = where_defined(reference, check, answer)
         worst = worst_single(model, check, answer, single_edges(circuit)["edges"])
-        state.numbers["worst_edge"] = worst["accuracy"]
-        state.done = float(worst["accuracy"] or 0) >= (THRESHOLD + config.margin) / 2
+        state.numbers["worst_edge"] = worst.accuracy
+        state.done = worst.accuracy >= (THRESHOLD + config.margin) / 2

@@ -32,8 +32,9 @@ def main() -> None:
             trained = train(case, Config(steps=steps, **settings))
             steps = trained.facts["steps"]
             told = certify(case, trained.model, trained.circuit, seed=1, rows=5000)
-            shares = [told[key] for key in ("accuracy", "iia_min", "strict_min", "edges")]
-            shares.append(told["worst_edge"]["edges"]["accuracy"])
+            measured = told.measurement
+            shares = [measured.accuracy, measured.iia_min, measured.strict_min, measured.edges]
+            shares.append(told.worst_edge["edges"].accuracy)
             print(f"{name:>4} {recipe:>10} {steps:6d} " + " ".join(f"{share:13.3f}" for share in shares), flush=True)
 
 

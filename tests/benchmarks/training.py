@@ -108,7 +108,7 @@ def train_plainly(trainer: Plain, data, masks, seconds: float) -> Reached:
         for _ in range(50):
             trainer.step()
         paused = time.process_time()
-        reached.note(measure(trainer.model, data, trainer.reference, masks))
+        reached.note(measure(trainer.model, data, trainer.reference, masks).to_json())
         reached.began += time.process_time() - paused
     return reached
 
@@ -135,7 +135,7 @@ def train_ours(case, seconds: float) -> Reached:
         return reached
     reference = case.reference()
     data = fresh_data(case, 1000, seed=1).head(1000)
-    reached.note(measure(trained.model, data, reference, masks_of(reference, trained.circuit)))
+    reached.note(measure(trained.model, data, reference, masks_of(reference, trained.circuit)).to_json())
     return reached
 
 
