@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from interpbench.testing.techniques import PUBLIC_MODULES
+from interpbench.plugins.contract import PUBLIC_MODULES, breaches, uses
 
 ROOT = Path(__file__).parent.parent
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+PLUGINS = [*PROJECTS[1:], *sorted((ROOT / "interpbench" / "scaffold").iterdir())]
+PLUGINS += [ROOT / "tests" / "plugin_package", ROOT / "tests" / "tensorboard_plugin"]
 CONSTRAINTS = ROOT / "constraints.txt"
 NAMES = ["interpbench", "interpbench-acdc", "interpbench-eap", "interpbench-sp"]
 
@@ -45,23 +47,17 @@ def test_one_version() -> None:
         assert f"interpbench=={version}" in project(folder)["dependencies"]
 
 
-@pytest.mark.parametrize("folder", PROJECTS[1:], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_plugins_use_public_names_only(folder: Path) -> None:
-    """Those that a module says are for all, or, where it says nothing, those without an underscore."""
-    own = f"interpbench_{folder.name}"
-    used = set()
-    for path in folder.glob("**/*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            assert not (
-                isinstance(node, ast.Import) and any(name.name.startswith("interpbench.") for name in node.names)
-            )
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("interpbench"):
-                used |= {(node.module or "", name.name) for name in node.names}
-    for module, name in sorted(used):
-        if module.split(".")[0] != own:
-            assert module in PUBLIC_MODULES, f"{module} is not for plugins"
-            assert name in getattr(importlib.import_module(module), "__all__", [name]) and not name.startswith("_")
-    assert ("interpbench", "hookimpl") in used
+    files = list(folder.glob("**/*.py"))
+    trees = {str(path): ast.parse(path.read_text()) for path in files}
+    assert {name: found for name, tree in trees.items() if (found := breaches(tree))} == {}
+    assert ("interpbench", "hookimpl") in {use for tree in trees.values() for use in uses(tree)}
+
+
+def test_public_names_are_there() -> None:
+    for module in map(importlib.import_module, PUBLIC_MODULES):
+        assert all(hasattr(module, name) for name in module.__all__) and len(set(module.__all__)) == len(module.__all__)
 
 
 def test_every_distribution_has_what_a_stranger_looks_for() -> None:

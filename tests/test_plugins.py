@@ -14,7 +14,7 @@ import pytest
 from interpbench.catalogue.suites import suite_cases
 from interpbench.errors import UsageError
 from interpbench.plugins import registry
-from interpbench.testing.techniques import check_technique
+from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
 NOTHING = {"cases": [], "trainers": [], "techniques": [], "progress": False}

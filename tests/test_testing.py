@@ -11,11 +11,10 @@ import pytest
 import torch
 
 import interpbench as ib
+from interpbench.cases.alignment import Alignment
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.graph import Circuit
-from interpbench.testing.cases import CASE_CHECKS
-from interpbench.testing.techniques import CHECKS
-from interpbench.testing.toys import toy_case, toy_problem
+from interpbench.testing import CASE_CHECKS, CHECKS, toy_case, toy_problem
 
 HEAD, ALGORITHM = "__init__.py", "algorithm.py"
 
@@ -52,7 +51,30 @@ BAD_TECHNIQUES = [
         "    seed: int = field(default=0, metadata={'help': 'x'})\n    faithful:",
     ),
     bad("check_imports_public_modules", ALGORITHM, "import torch\n", "import torch\nimport interpbench.certificate\n"),
+    bad("check_imports_public_modules", ALGORITHM, "import choose_top", "import choose_top, incremental", slow=True),
+    bad(
+        "check_imports_public_modules",
+        ALGORITHM,
+        "import torch\n",
+        "import torch\nfrom interpbench import *\n",
+        slow=True,
+    ),
+    bad(
+        "check_imports_public_modules",
+        ALGORITHM,
+        "import torch\n",
+        "import torch\nimport interpbench as ib\n\nlook = ib.problem.problem\n",
+        slow=True,
+    ),
     bad("check_truth_is_out_of_reach", ALGORITHM, "Discovery, Edge", "Discovery, load_subject, Edge"),
+    bad(
+        "check_truth_is_out_of_reach",
+        ALGORITHM,
+        "import torch\n",
+        "import torch\nimport interpbench.cases\n",
+        slow=True,
+    ),
+    bad("check_truth_is_out_of_reach", ALGORITHM, "import torch\n", "import torch\nfrom interpbench import trainers\n"),
     bad(
         "check_truth_is_out_of_reach",
         ALGORITHM,
@@ -143,6 +165,7 @@ def bad_case(how: str) -> ib.Case:
     """Case 3, which takes four of `a b c x`, with something wrong."""
     good = ib.load_case("3")
     reference: Any = good.reference()
+    shape = reference.subject_config
 
     def program(change: Callable[[list], list], module: str = __name__) -> Callable:
         def changed(tokens: Any) -> list[Any]:
@@ -169,9 +192,9 @@ def bad_case(how: str) -> ib.Case:
         "corrupted is clean": {"counterfactual": lambda rng, inputs: inputs},
         "another program": {"program": program(lambda told: [x + 0.5 for x in told], light)},
         "undefined unawares": {"partial": True, **refers(replace(reference, partial=True))},
-        "subject of other tokens": refers(replace(reference, subject_config=replace(reference.subject_config, d_vocab=50))),
-        "aligned with nothing": refers(replace(reference, alignment={"m0": "m7"})),
-        "two at one node": refers(replace(reference, alignment={**reference.alignment, "m0": "a1.h2"})),
+        "subject of other tokens": refers(replace(reference, subject_config=replace(shape, d_vocab=50))),
+        "aligned with nothing": refers(replace(reference, alignment=Alignment({"m0": "m7"}))),
+        "two at one node": refers(replace(reference, alignment=Alignment({**reference.alignment.moved, "m0": "a1.h2"}))),
         "deaf": refers(Deaf(**{field.name: getattr(reference, field.name) for field in fields(reference)})),
     }  # fmt: skip
     return replace(good, **changes[how])
@@ -200,11 +223,16 @@ def test_a_case_that_is_bad_in_one_way(failing: Callable, check: str, how: str) 
     assert failing(CASE_CHECKS, bad_case(how)) == {check}
 
 
+def test_a_case_that_imports_from_inside(template: Callable, failing: Callable) -> None:
+    inside = ("from interpbench.cases import rasp_case", "from interpbench.cases.rasp.define import rasp_case")
+    assert failing(CASE_CHECKS, *template("case", "program.py", *inside)) == {"check_imports_public_modules"}
+
+
 def test_every_check_has_something_bad() -> None:
     """No check of the kit that nothing fails."""
     (cases,) = [mark.args[1] for mark in test_a_case_that_is_bad_in_one_way.pytestmark]
     assert {check.__name__ for check in CHECKS} == {each.values[0] for each in BAD_TECHNIQUES}
-    assert {check.__name__ for check in CASE_CHECKS} == {check for check, _ in cases}
+    assert {check.__name__ for check in CASE_CHECKS} == {check for check, _ in cases} | {"check_imports_public_modules"}
 
 
 def test_the_template_is_good(template: Callable, failing: Callable) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from interpbench.testing.techniques import CHECKS
-from interpbench.testing.trainers import TRAINER_CHECKS
+from interpbench.testing import CHECKS, TRAINER_CHECKS
 from interpbench.trainers.siit import TRAINERS
 
 HEAD, ALGORITHM = "__init__.py", "algorithm.py"

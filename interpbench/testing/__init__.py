@@ -11,8 +11,9 @@ that fails raises AssertionError and says what was expected; what one check dema
 
 from __future__ import annotations
 
+from interpbench.plugins.contract import PUBLIC_MODULES
 from interpbench.testing.cases import CASE_CHECKS, check_case
-from interpbench.testing.techniques import CHECKS, NEAR_THE_TRUTH, PUBLIC_MODULES, check_technique
+from interpbench.testing.techniques import CHECKS, NEAR_THE_TRUTH, check_technique
 from interpbench.testing.toys import (
     LETTERS,
     POSITIONS,

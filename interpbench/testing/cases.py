@@ -12,7 +12,7 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.reference import ATOL, defined
 from interpbench.graph.circuit import Circuit
-from interpbench.testing.workers import global_state, import_light, unchanged_state, unshared
+from interpbench.testing.workers import global_state, import_light, import_public, unchanged_state, unshared
 
 ROWS = 100
 DIFFERENT, DIFFERENT_ANSWERS = 0.9, 0.3
@@ -51,6 +51,11 @@ def check_is_described(case: Case) -> None:
 def check_import_is_light(case: Case) -> None:
     """The module that makes the case imports no torch: every command lists all cases."""
     import_light(case.program.__module__)
+
+
+def check_imports_public_modules(case: Case) -> None:
+    """The plugin imports only from the public modules of interpbench, and only names in their `__all__`."""
+    import_public(case.program.__module__)
 
 
 def check_inputs_are_inputs(case: Case) -> None:
@@ -166,6 +171,7 @@ def check_interchange_replaces_variables(case: Case) -> None:
 CASE_CHECKS: tuple[Callable[[Case], None], ...] = (
     check_is_described,
     check_import_is_light,
+    check_imports_public_modules,
     check_inputs_are_inputs,
     check_program_answers_everywhere,
     check_pairs_are_seeded,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
 import torch
 
 from interpbench.graph.circuit import Circuit
+from interpbench.plugins.contract import sources, uses
 from interpbench.problem.losses import Output
 from interpbench.problem.problem import Problem
 from interpbench.problem.technique import Discovery, Technique
@@ -22,6 +20,7 @@ from interpbench.testing.workers import (
     check_config_is_simple,
     check_config_round_trips,
     check_import_is_light,
+    check_imports_public_modules,
     check_name,
     check_options_are_its_own,
     global_state,
@@ -29,17 +28,10 @@ from interpbench.testing.workers import (
     unshared,
 )
 
-PUBLIC_MODULES = (
-    "interpbench",
-    "interpbench.graph",
-    "interpbench.problem",
-    "interpbench.transformer",
-    "interpbench.cases",
-    "interpbench.trainers",
-    "interpbench.testing",
-)
-NEAR_THE_TRUTH = ("Case", "Subject", "judge", "load_case", "load_subject", "run")
-"""Names of `interpbench` through which a technique could get at what it is judged by."""
+NEAR_THE_TRUTH = ("Case", "Subject", "from_transformer_lens", "judge", "load_case", "load_subject", "run", "score")
+"""Names of `interpbench` through which a technique could reach the true circuit."""
+NOT_FOR_TECHNIQUES = ("interpbench.cases", "interpbench.trainers")
+"""Public modules that know true circuits."""
 
 
 def check_technique(technique: Technique) -> None:
@@ -53,47 +45,15 @@ def check_version(technique: Technique) -> None:
     assert isinstance(technique.version, str) and technique.version, f"version is {technique.version!r}"
 
 
-def _sources(technique: Technique) -> Iterator[tuple[str, ast.Module]]:
-    """Name and syntax tree of every module of the plugin."""
-    package = type(technique).__module__.partition(".")[0]
-    file = importlib.import_module(package).__file__
-    assert file is not None, f"{package} has no source file"
-    source = Path(file)
-    for path in sorted(source.parent.rglob("*.py")) if source.name == "__init__.py" else [source]:
-        yield path.name, ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _uses(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Modules of interpbench that are imported, and names taken from them (`""` for the module itself)."""
-    aliases: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                aliases[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else "interpbench"
-                yield alias.name, ""
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield from ((node.module or "", alias.name) for alias in node.names)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
-            yield aliases[node.value.id], node.attr
-
-
-def check_imports_public_modules(technique: Technique) -> None:
-    """The plugin imports only the public modules of interpbench."""
-    for name, tree in _sources(technique):
-        for module, _ in _uses(tree):
-            inside = module.partition(".")[0] == "interpbench"
-            assert not inside or module in PUBLIC_MODULES, f"{name} imports {module}, not one of {PUBLIC_MODULES}"
-
-
 def check_truth_is_out_of_reach(technique: Technique) -> None:
-    """`discover` takes a problem and a configuration, and the plugin uses no name that leads to the truth."""
+    """`discover` takes a problem and a configuration; the plugin uses nothing that leads to the true circuit."""
     names = list(inspect.signature(technique.discover).parameters)
     assert len(names) == 2, f"discover takes {names}, expected a problem and a configuration"
-    for name, tree in _sources(technique):
-        for module, used in _uses(tree):
-            near = module.partition(".")[0] == "interpbench" and used in NEAR_THE_TRUTH
-            assert not near, f"{name} uses {module}.{used}: a technique sees its problem only"
+    for name, tree in sources(type(technique).__module__):
+        for module, used in uses(tree):
+            near = used in NEAR_THE_TRUTH or module in NOT_FOR_TECHNIQUES
+            path = f"{module}.{used}".rstrip(".")
+            assert not near, f"{name} uses {path}: a technique may use its problem only"
 
 
 def _discover(technique: Technique, output: Output, seed: int = 0) -> tuple[Problem, Circuit, Discovery]:

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
+from interpbench.plugins.contract import breaches, sources
+
 HEAVY = ("torch", "jax")
 
 
@@ -116,6 +118,18 @@ def import_light(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stdout.strip(), f"importing {module} imports {done.stdout.strip()}; import it where it is used"
+
+
+def check_imports_public_modules(worker: Any, config: Any = None) -> None:
+    """The plugin imports only from the public modules of interpbench, and only names in their `__all__`."""
+    import_public(type(worker).__module__)
+
+
+def import_public(module: str) -> None:
+    """Raise AssertionError if the package of a module, unless it is interpbench itself, uses what is not public."""
+    if module.partition(".")[0] != "interpbench":
+        found = [f"{name} {breach}" for name, tree in sources(module) for breach in breaches(tree)]
+        assert not found, "; ".join(found)
 
 
 def global_state() -> dict[str, Any]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from interpbench.testing.toys import random_problem, toy_problem
+from interpbench.testing import random_problem, toy_problem
 from interpbench_acdc import GRIDS, Acdc, Config
 from interpbench_acdc.algorithm import visiting_order
 

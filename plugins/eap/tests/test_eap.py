@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from interpbench import UsageError
-from interpbench.testing.toys import random_problem, toy_problem
+from interpbench.testing import random_problem, toy_problem
 from interpbench_eap import Config, Eap
 from interpbench_eap.algorithm import attribute
 

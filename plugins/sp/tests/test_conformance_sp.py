@@ -1,6 +1,6 @@
 import pytest
 
-from interpbench.testing.techniques import CHECKS
+from interpbench.testing import CHECKS
 from interpbench_sp import Sp
 
 

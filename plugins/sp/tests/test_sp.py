@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from interpbench import Graph
-from interpbench.testing.toys import toy_problem
+from interpbench.testing import toy_problem
 from interpbench_sp import Config, Sp
 from interpbench_sp.algorithm import SHIFT, START, between_nodes, edge_units, hard_concrete, node_units, train
 

@@ -1,7 +1,7 @@
 """The program, from which everything is made: expected answers, the compiled reference, its true circuit.
 
-Pieces that programs share (`shift`, `histogram`...) are in `interpbench.cases.pieces`; `interpbench.cases.define`
-explains the settings.
+Functions that programs share (`shift`, `histogram`, ...) are in `interpbench.cases.pieces`. The settings are explained
+in `interpbench.cases.rasp_case`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 import pytest
 
-from interpbench.testing.cases import CASE_CHECKS
+from interpbench.testing import CASE_CHECKS
 from interpbench_mytech import fraction_of_a
 
 

@@ -1,7 +1,6 @@
 import pytest
 
-from interpbench.testing.techniques import CHECKS
-from interpbench.testing.toys import toy_problem
+from interpbench.testing import CHECKS, toy_problem
 from interpbench_mytech import Config, MytechTechnique
 
 

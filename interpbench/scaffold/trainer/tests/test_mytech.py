@@ -1,6 +1,6 @@
 import pytest
 
-from interpbench.testing.trainers import TRAINER_CHECKS
+from interpbench.testing import TRAINER_CHECKS
 from interpbench_mytech import Config, MytechTrainer
 
 SHORT = Config(steps=6, rows=16, keep_every=2)
