@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 import interpbench
 from interpbench.cases import Case, defined
+from interpbench.cases.alignment import Alignment
 from interpbench.cases.programs import ioi
 from interpbench.cases.rasp import cache as keep
 from interpbench.cases.rasp.fingerprint import fingerprint
@@ -61,7 +61,7 @@ def test_shapes_circuits_and_components_are_the_published_ones(name: str) -> Non
     nodes = {end for edge in published for end in edge.split("->")}
     assert [len(nodes), len(published)] == facts["circuit_nodes_and_edges"]
     if "reference_edges" in facts:
-        itself = replace(reference, alignment={}).published_circuit(reference.model.graph)
+        itself = reference.unaligned.published_circuit(reference.model.graph)
         assert itself.edges == set(facts["reference_edges"])
         assert published == set(facts["subject_heads"])
 
@@ -130,7 +130,7 @@ def test_compiled_references_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     reference = case.reference()
 
     def again() -> RaspReference:
-        return keep.compiled(reference.program, case, True, {"d_model": 16, "d_head": 4}, {})
+        return keep.compiled(reference.program, case, True, {"d_model": 16, "d_head": 4}, Alignment())
 
     first = again()
     (path,) = tmp_path.glob("*.safetensors")
@@ -138,7 +138,7 @@ def test_compiled_references_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(keep, "compile_program", None)
         second = again()
     assert first.digest == second.digest == reference.digest and second.classes == reference.classes
-    assert second.subject == reference.subject_config and second.edges == reference.edges
+    assert second.subject_config == reference.subject_config and second.edges == reference.edges
     path.write_bytes(b"damaged")
     assert again().digest == reference.digest
     monkeypatch.setenv("INTERPBENCH_CACHE", str(path))

@@ -26,6 +26,7 @@ import pytest
 import torch
 
 import interpbench as ib
+from interpbench.cases.alignment import Alignment
 from interpbench.catalogue import croissant as metadata
 from interpbench.certificate import certify as certificate
 from interpbench.certificate.interventions import agreement
@@ -401,10 +402,10 @@ def test_published_edges_are_the_ones_we_know(name: str) -> None:
     """Hook names of a reference and of its subject, against the same circuits in our names."""
     known = PUBLISHED[name]
     reference, subject = (Graph(known[who]["n_layers"], known[who]["n_heads"]) for who in ("reference", "subject"))
-    assert parse_edges(HOOKS[name]["edges"], reference, {}).edges == set(known["reference_edges"])
-    carried = parse_edges(HOOKS[name]["edges"], subject, {"a1.h0": "a1.h2"} if name == "3" else {})
+    assert parse_edges(HOOKS[name]["edges"], reference, Alignment()).edges == set(known["reference_edges"])
+    carried = parse_edges(HOOKS[name]["edges"], subject, Alignment({"a1.h0": "a1.h2"} if name == "3" else {}))
     assert carried.heads().edges == set(known["subject_heads"])
-    assert parse_edges(HOOKS[name]["subject_heads"], subject, {}).heads().edges == set(known["subject_heads"])
+    assert parse_edges(HOOKS[name]["subject_heads"], subject, Alignment()).heads().edges == set(known["subject_heads"])
 
 
 @pytest.mark.parametrize(
@@ -428,11 +429,11 @@ def test_published_edges_are_the_ones_we_know(name: str) -> None:
 )
 def test_other_edges_are_refused(pair: Any, why: str) -> None:
     with pytest.raises(ValueError, match=".") as error:
-        parse_edges([("hook_embed", "blocks.0.hook_mlp_in"), pair], Graph(2, 4), {})
+        parse_edges([("hook_embed", "blocks.0.hook_mlp_in"), pair], Graph(2, 4), Alignment())
     assert why in str(error.value) and "\n" not in str(error.value)
     for nothing in ([], {}, None, "edges"):
         with pytest.raises(ValueError, match="expected a list of edges"):
-            parse_edges(nothing, Graph(2, 4), {})
+            parse_edges(nothing, Graph(2, 4), Alignment())
 
 
 # Publishing

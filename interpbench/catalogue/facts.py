@@ -14,6 +14,7 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_to_json
+from interpbench.graph.names import is_head
 
 PATH = Path(__file__).with_name("facts.json")
 
@@ -31,13 +32,13 @@ def measure(case: Case) -> dict[str, Any]:
     return {
         "program_digest": reference.digest,
         **sizes,
-        "attention": any(node.startswith("a") for node in circuit.nodes),
+        "attention": any(map(is_head, circuit.nodes)),
         "circuit": hashlib.sha256(facts.encode()).hexdigest()[:16],
         "shape": asdict(reference.subject_config),
         "true": sorted(circuit.edges),
         "published_lacks": sorted(circuit.edges - published.edges),
         "classes": reference.classes and [value_to_json(value) for value in reference.classes],
-        "alignment": dict(compiled.alignment) if case.compiled else {},
+        "alignment": dict(compiled.alignment.moved) if case.compiled else {},
     }
 
 

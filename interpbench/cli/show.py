@@ -65,7 +65,7 @@ def _published(case: Case, circuit: Circuit) -> Circuit:
     if circuit.edges in (true, published):
         return Circuit(circuit.graph, published)
     reference: Any = case.reference()
-    return replace(reference, alignment={}).published_circuit(circuit.graph)
+    return reference.unaligned.published_circuit(circuit.graph)
 
 
 def _members(circuit: Circuit, granularity: Any) -> list[str]:

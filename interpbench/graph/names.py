@@ -49,6 +49,11 @@ def node_of(reader: str) -> str:
     return split_reader(reader)[0]
 
 
+def moved_reader(reader: str, node: str) -> str:
+    """The same entrance of another node: `a1.h0<q>` at `a1.h2` is `a1.h2<q>`."""
+    return node + reader[len(node_of(reader)) :]
+
+
 def merged_node(name: str) -> str:
     """The node that a writer or reader belongs to when `embed` and `pos` are merged into `input`."""
     return "input" if name in INPUTS else node_of(name)

@@ -10,13 +10,14 @@ end, of whichever layer: the reference, whose edges these are, may have fewer th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from interpbench.cases.alignment import Alignment
 from interpbench.errors import shown
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
+from interpbench.graph.names import INPUTS, edge_name, head_name, mlp_name, readers_of
 
 _HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{1,6})\])?", re.ASCII)
 
@@ -34,7 +35,7 @@ class _Place:
     inner: bool = False
 
 
-def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circuit:
+def parse_edges(pairs: Any, graph: Graph, alignment: Alignment) -> Circuit:
     """The circuit of `(hook, hook)` pairs, at `edges` granularity.
 
     The published file of a subject names its *reference's* components; `alignment` says where one sits in the subject
@@ -52,29 +53,29 @@ def parse_edges(pairs: Any, graph: Graph, alignment: Mapping[str, str]) -> Circu
             continue
         if not begin.writers or not end.readers:
             raise ValueError(f"no edge from {pair[0]} to {pair[1]}")
-        edges |= {f"{writer}->{reader}" for writer in begin.writers for reader in end.readers}
+        edges |= {edge_name(writer, reader) for writer in begin.writers for reader in end.readers}
     return Circuit(graph, frozenset(edges))
 
 
-def _place(hook: str, graph: Graph, alignment: Mapping[str, str]) -> _Place:
+def _place(hook: str, graph: Graph, alignment: Alignment) -> _Place:
     found = _HOOK.fullmatch(hook)
     block, name, index = found.groups() if found else (None, None, None)
-    head, mlp = (alignment.get(node, node) for node in (f"a{block}.h{index}", f"m{block}"))
+    head, mlp = alignment.node(head_name(str(block), str(index))), alignment.node(mlp_name(str(block)))
     match (name, block, index):
         case ("hook_embed", None, None):
             return _Place("embed", ("embed",))
         case ("hook_pos_embed", None, None):
             return _Place("pos", ("pos",))
         case ("hook_resid_pre", "0", None):
-            return _Place("input", ("embed", "pos"))
+            return _Place("input", INPUTS)
         case ("hook_resid_post", str(layer), None) if int(layer) < graph.n_layers:
             return _Place("logits", readers=("logits",))
         case ("attn.hook_result", str(), str()):
-            return _Place(head, (head,), tuple(f"{head}<{x}>" for x in "qkv"))
+            return _Place(head, (head,), readers_of(head))
         case ("attn.hook_q" | "attn.hook_k" | "attn.hook_v", str(), str()):
             return _Place(head, inner=True)
         case ("hook_q_input" | "hook_k_input" | "hook_v_input" as name, str(), str()):
-            return _Place(head, readers=(f"{head}<{name[len('hook_')]}>",))
+            return _Place(head, readers=(readers_of(head)["qkv".index(name[len("hook_")])],))
         case ("hook_mlp_in", str(), None):
             return _Place(mlp, readers=(mlp,))
         case ("hook_mlp_out", str(), None):

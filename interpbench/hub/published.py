@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json
 from interpbench.catalogue.facts import facts_of
@@ -59,7 +60,7 @@ def read_published(folder: Path, case: Case, source: Mapping[str, Any]) -> Subje
     with _blamed(folder / WEIGHTS):
         model = sound_model(config, _weights(folder / WEIGHTS, config))
     with _blamed(folder / EDGES):
-        circuit = parse_edges(read_plain(_bytes(folder / EDGES)), config.graph, known["alignment"])
+        circuit = parse_edges(read_plain(_bytes(folder / EDGES)), config.graph, Alignment(known["alignment"]))
     if case.published_ids and len(case.tokens) < config.d_vocab == config.d_vocab_out:
         model = sound_model(*_fewer_words(config, model.weights, case.published_ids))
     training = read_json(folder / TRAINING, LARGEST[TRAINING]) if (folder / TRAINING).exists() else None

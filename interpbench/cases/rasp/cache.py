@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
 from interpbench.cases.rasp import compiler as rasp
 from interpbench.cases.rasp.compiler import compile_program, subject_config
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp
 
 
-def compiled(
-    program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Mapping[str, str]
-) -> RaspReference:
+def compiled(program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment) -> RaspReference:
     """As `interpbench.rasp.compile_program`, from disk if it is there; an unusable file counts as not there."""
     key = fingerprint(program, case.vocab, case.max_length)
     if key is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import BOS, PAD
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def compile_program(
-    program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Mapping[str, str]
+    program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment
 ) -> RaspReference:
     """Compile a program as Tracr does, into our transformer.
 

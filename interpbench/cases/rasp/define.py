@@ -52,9 +52,10 @@ def rasp_case(
         @functools.cache
         def reference() -> Any:
             _tracr_rasp()
+            from interpbench.cases.alignment import Alignment
             from interpbench.cases.rasp.cache import compiled
 
-            return compiled(program(), case, causal, subject or {}, alignment or {})
+            return compiled(program(), case, causal, subject or {}, Alignment(alignment or {}))
 
         case = Case(
             name=name,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from interpbench.cases.alignment import Alignment
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
 from interpbench.graph.names import edge_name, is_mlp, layer_and_head, readers_of, split_edge
@@ -30,8 +31,8 @@ class RaspReference:
     """A compiled program: a `Reference` whose variables are the heads and MLPs that the program uses.
 
     `program` is what was compiled and `model` the result; `edges` are the compiled model's own true circuit;
-    `alignment` says where a component sits in the subject if not in the same place; `subject_config` is the shape of
-    the subject; `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
+    `alignment` says where each component sits in the subject, `subject_config` is the shape of the subject;
+    `directions` names the expression that each dimension of the residual stream belongs to ("": to none).
     """
 
     program: SOp
@@ -42,12 +43,17 @@ class RaspReference:
     subject_config: Config
     directions: tuple[str, ...]
     partial: bool = False
-    alignment: Mapping[str, str] = field(default_factory=dict)
+    alignment: Alignment = field(default_factory=Alignment)
 
     @property
     def variables(self) -> dict[str, tuple[str, ...]]:
         """Every used component and the subject's node that carries it."""
-        return {name: (self.alignment.get(name, name),) for name in self.components}
+        return {name: (self.alignment.node(name),) for name in self.components}
+
+    @property
+    def unaligned(self) -> RaspReference:
+        """The same reference for the compiled model as its own subject: every component in its own place."""
+        return replace(self, alignment=Alignment())
 
     @property
     def true_circuit(self) -> Circuit:
@@ -56,7 +62,7 @@ class RaspReference:
 
     def circuit(self, graph: Graph) -> Circuit:
         """The true circuit carried over to a subject's graph by the alignment."""
-        return Circuit(graph, frozenset(self._carry(edge) for edge in self.edges))
+        return Circuit(graph, frozenset(map(self.alignment.carry, self.edges)))
 
     def published_circuit(self, graph: Graph) -> Circuit:
         """The circuit that the published benchmark (arXiv 2407.14494) takes for the true one.
@@ -76,12 +82,7 @@ class RaspReference:
                 for older in inputs[mlp]
                 if any(edge_name(older, readers_of(newer)[-1]) in kept for newer in inputs[mlp])
             }
-        return Circuit(graph, frozenset(map(self._carry, kept)))
-
-    def _carry(self, edge: str) -> str:
-        writer, reader = edge.split("->")
-        node, bracket, kind = reader.partition("<")
-        return f"{self.alignment.get(writer, writer)}->{self.alignment.get(node, node)}{bracket}{kind}"
+        return Circuit(graph, frozenset(map(self.alignment.carry, kept)))
 
     @cached_property
     def _written(self) -> dict[str, list[list[int]]]:
@@ -106,7 +107,8 @@ class RaspReference:
     @cached_property
     def digest(self) -> str:
         """Hash of shape, weights (to six decimals), classes, circuit and alignment."""
-        facts = [repr(self.model.config), repr(self.classes), *sorted(self.edges), repr(sorted(self.alignment.items()))]
+        moved = sorted(self.alignment.moved.items())
+        facts = [repr(self.model.config), repr(self.classes), *sorted(self.edges), repr(moved)]
         sha = hashlib.sha256(json.dumps(facts).encode())
         for name, weight in sorted(self.model.weights.items()):
             sha.update(name.encode())
