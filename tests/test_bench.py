@@ -138,10 +138,10 @@ def test_times_are_judged_by_runs_that_are_there(tmp_path: Path) -> None:
     assert bench.estimate(made.jobs, []) == (None, ["eap"])
     for job in made.jobs[:1]:
         bench.work(job, lambda facts: None)
-    record = store.read_record(made.jobs[0].folder)
-    assert record is not None
+    stored = store.read(made.jobs[0].folder)
+    assert stored is not None
     seconds, unknown = bench.estimate(made.jobs, made.jobs[:1])
-    expected = (record["seconds"] + 1e-3) * (1 + made.jobs[1].work / made.jobs[0].work)
+    expected = (stored.record["seconds"] + 1e-3) * (1 + made.jobs[1].work / made.jobs[0].work)
     assert seconds == pytest.approx(expected) and unknown == []
 
 
@@ -171,7 +171,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_tables(tmp_path: Path) -> None
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
         for path in (tmp_path / "killed").glob("**/run.json"):
-            assert store.read(path.parent) is not None
+            assert store.read(path.parent).scores is not None
     last = subprocess.run([*command, tmp_path / "killed"], capture_output=True, text=True, check=True)
     shown = [ended.stdout.replace(str(tmp_path / name), "") for ended, name in ((whole, "whole"), (last, "killed"))]
     assert shown[0] == shown[1]

@@ -17,7 +17,7 @@ from interpbench.cases.pairs import draw
 from interpbench.certificate.interventions import where_defined, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.circuit_score import circuit_scores, cut_mask, evaluate_circuit
-from interpbench.evaluation.faithfulness import curve
+from interpbench.evaluation.faithfulness import faithfulness_curve
 from interpbench.evaluation.node_effects import METRICS, node_effects, pairs
 from interpbench.evaluation.ranking import auroc
 from interpbench.graph.circuit_file import to_circuit_file
@@ -153,7 +153,7 @@ def test_a_file_of_a_found_circuit(cli: Callable, tmp_path: Path, form: str) -> 
     clean, corrupted = subject.case.pairs(100, 0)
     data = draw(subject.case, 100, 0)
     problem = make_problem(subject.model, clean, corrupted, "numerical", data.scored)
-    found = curve(problem, result.scores)
+    found = faithfulness_curve(problem, result.scores)
     assert (told["mib"]["cpr"], told["mib"]["cmd"]) == (pytest.approx(found.cpr), pytest.approx(found.cmd))
     assert told["mib"]["faithfulness"][-1] == 1
     assert "CPR" in cli("eval", "circuit", "--case", "3", "--file", path, "--samples", "100").out

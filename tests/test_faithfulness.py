@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn import metrics
 
-from interpbench.evaluation.faithfulness import SHARES, curve, edge_auroc, faithfulness
+from interpbench.evaluation.faithfulness import SHARES, edge_auroc, faithfulness, faithfulness_curve
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.problem import Problem, make_problem
 from interpbench.testing.toys import random_problem, toy_problem
@@ -59,7 +59,7 @@ def test_agrees_with_a_textbook_loop(output: str, shape: dict[str, int]) -> None
     problem = random_problem(output, 1, rows=6, **shape)
     scores = random_scores(problem.graph, 2)
     f, cpr, cmd = textbook(problem, scores)
-    found = curve(problem, scores)
+    found = faithfulness_curve(problem, scores)
     assert found.faithfulness == pytest.approx(f, abs=1e-9)
     assert (found.cpr, found.cmd) == (pytest.approx(cpr), pytest.approx(cmd))
     assert found.faithfulness[-1] == 1 and len({round(x, 6) for x in f}) > 3
@@ -82,12 +82,12 @@ def test_the_merged_graph() -> None:
 def test_a_perfect_ranking_is_faithful_as_soon_as_it_holds_the_circuit() -> None:
     for output in ("numerical", "categorical"):
         problem, truth = toy_problem(output)
-        found = curve(problem, EdgeScores(problem.graph, truth.mask()))
+        found = faithfulness_curve(problem, EdgeScores(problem.graph, truth.mask()))
         size = int(truth.members("mib").sum())
         assert any(kept < size for kept in found.kept) and found.kept[-1] == len(problem.graph.universe("mib"))
         for kept, f in zip(found.kept, found.faithfulness, strict=True):
             assert (f == pytest.approx(1, abs=1e-4)) == (kept >= size)
-        backwards = curve(problem, EdgeScores(problem.graph, -truth.mask()))
+        backwards = faithfulness_curve(problem, EdgeScores(problem.graph, -truth.mask()))
         assert backwards.cpr < 0.6 < found.cpr and found.cmd < 0.3 < backwards.cmd
 
 
@@ -96,7 +96,7 @@ def test_kept_edges_are_counted_exactly() -> None:
     problem = random_problem("categorical", 0, rows=2, n_layers=1, n_heads=6)
     n = len(problem.graph.universe("mib"))
     shares = [i / n for i in range(n + 1)]
-    assert curve(problem, random_scores(problem.graph, 0), shares).kept == tuple(range(n + 1))
+    assert faithfulness_curve(problem, random_scores(problem.graph, 0), shares).kept == tuple(range(n + 1))
 
 
 @pytest.mark.parametrize("output", ["categorical", "numerical"])
@@ -104,14 +104,14 @@ def test_undefined_where_nothing_can_be_lost(output: str) -> None:
     drawn = random_problem(output, 3)
     problem = make_problem(drawn.model, drawn.clean, drawn.clean, drawn.output)
     assert faithfulness(problem, torch.ones(1, problem.graph.n_edges)) is None
-    found = curve(problem, random_scores(problem.graph, 0))
+    found = faithfulness_curve(problem, random_scores(problem.graph, 0))
     assert (found.faithfulness, found.cpr, found.cmd) == (None, None, None)
 
 
 def test_another_graph_is_refused() -> None:
     problem = random_problem("categorical", 0)
     with pytest.raises(ValueError, match=r"expected Graph\(n_layers=2, n_heads=2\)"):
-        curve(problem, random_scores(Graph(1, 1), 0))
+        faithfulness_curve(problem, random_scores(Graph(1, 1), 0))
 
 
 def test_auroc_is_that_of_scikit_learn_on_the_merged_edges() -> None:

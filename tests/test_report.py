@@ -49,7 +49,8 @@ def test_what_is_compared(runs_folder: Path) -> None:
     assert told.numbers["3"]["eap"]["mean"] == pytest.approx(np.mean(own))
     means = [told.numbers[case]["eap"]["mean"] for case in ("3", "4")]
     assert told.overall["eap"]["mean"] == pytest.approx(np.mean(means))
-    assert told.stability["3"]["eap"] == summary([r for r in runs if (r.case, r.method) == ("3", "eap")])["jaccard"]
+    records = [run.record for run in runs if (run.case, run.method) == ("3", "eap")]
+    assert told.stability["3"]["eap"] == summary(records)["jaccard"]
     assert set(told.others) == {name for name in METRICS if not name.startswith(("paper", "mib"))} - {"heads.auroc"}
 
 

@@ -529,7 +529,7 @@ def test_a_damaged_run(cli: Callable, tmp_path: Path, subject_folder: Path, name
     assert cli(*words, "--force", "--json").status == 0 and cli(*words, "--json").status == 0
     with pytest.raises(InterpbenchError):
         path.write_text("[")
-        store.read(path.parent)
+        assert store.read(path.parent).scores
 
 
 @pytest.mark.parametrize("facts", ["[" * 100_000, "[]", "{}", '{"config": {"n_layers": 1000000000}}'])

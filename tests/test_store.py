@@ -67,9 +67,9 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     scores = some_scores()
     store.write(folder, RECORD, scores, scores.top(5), 64)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "scores.json"]
-    record, read = store.read(folder) or pytest.fail("not complete")
-    assert record["case"] == "3"
-    assert np.array_equal(read.values, scores.values) and read.graph == GRAPH
+    read = store.read(folder) or pytest.fail("not complete")
+    assert read.record["case"] == "3"
+    assert np.array_equal(read.scores.values, scores.values) and read.scores.graph == GRAPH
 
 
 def test_scores_alone_are_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_a_damaged_run_is_told(tmp_path: Path, name: str) -> None:
     store.write(tmp_path, RECORD, some_scores(), None, 64)
     (tmp_path / name).write_text((tmp_path / name).read_text()[:30])
     with pytest.raises(InterpbenchError, match="damaged run.*--force"):
-        store.read(tmp_path)
+        assert store.read(tmp_path).scores
 
 
 def test_plain_json() -> None:

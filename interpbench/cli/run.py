@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from interpbench.cases.case import Case
@@ -13,7 +12,6 @@ from interpbench.cli.console import print_json, print_lines, print_table, progre
 from interpbench.errors import InterpbenchError, UsageError, one_line
 from interpbench.processes import tune_process
 from interpbench.report.comparison import summary
-from interpbench.report.runs import name_runs
 from interpbench.runs.run import Result
 from interpbench.runs.run import run as run_one
 from interpbench.subjects.subject import Subject
@@ -39,7 +37,7 @@ class Outcome:
     @property
     def summary(self) -> dict[str, Any]:
         """Metrics over the seeds; see `interpbench.report.tables.summary`."""
-        return summary(name_runs([(result.folder or Path(), result.record) for result in self.results]))
+        return summary([result.record for result in self.results])
 
 
 def run(

@@ -1,1 +1,1 @@
-"""What was found, against the truth; and how much of a model's behaviour a circuit keeps."""
+"""Metrics: rankings and circuits against the true circuit, and how much of a model's behaviour a circuit keeps."""

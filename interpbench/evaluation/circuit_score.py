@@ -1,8 +1,8 @@
-"""How well a subject still solves its case with everything outside a circuit replaced.
+"""Accuracy of a subject with everything outside a circuit ablated.
 
-The score of a circuit is the subject's accuracy, with all edges (or all nodes) that the circuit rejects carrying
-another input's values, their mean, or zero, relative to its accuracy before. Edges are replaced one by one; a node for
-all its readers. Accuracies are against what the reference answers (numbers: within `ATOL`).
+The score of a circuit is the subject's accuracy with all edges (or all nodes) outside the circuit ablated, relative to
+its accuracy without ablation. An ablated node is replaced for all its readers. Answers are compared with those of the
+reference (numerical outputs: within `ATOL`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float
 
 from interpbench.cases.pairs import Data, draw
 from interpbench.certificate.interventions import agreement, where_defined
-from interpbench.evaluation.faithfulness import Curve, curve, edge_auroc, faithfulness
+from interpbench.evaluation.faithfulness import FaithfulnessCurve, edge_auroc, faithfulness, faithfulness_curve
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import Ablation, ablated
-from interpbench.problem.problem import make_problem
+from interpbench.problem.problem import Problem, make_problem
 from interpbench.subjects.subject import Subject
 
 By = Literal["nodes", "edges"]
@@ -29,7 +29,7 @@ BY: tuple[By, ...] = get_args(By)
 
 @dataclass(frozen=True)
 class CircuitScore:
-    """Accuracy with the `cut` nodes or edges replaced, and relative to that `before` (None: that is 0)."""
+    """Accuracy `before` and `after` ablating `cut` nodes or edges; `relative` is after / before (None: before is 0)."""
 
     kept: int
     cut: int
@@ -40,9 +40,9 @@ class CircuitScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The score of one circuit, the faithfulness of the same intervention, and MIB's numbers if edges have scores.
+    """The score of one circuit, its faithfulness under the same ablation, and MIB's metrics if edges have scores.
 
-    `auroc` is MIB's, of the scores against the true circuit (see `faithfulness.py`).
+    `auroc` is MIB's, of the scores against the true circuit (see `evaluation.faithfulness`).
     """
 
     case: str
@@ -54,7 +54,7 @@ class Evaluation:
     seed: int
     score: CircuitScore
     faithfulness: float | None
-    mib: Curve | None
+    mib: FaithfulnessCurve | None
     auroc: float | None
 
 
@@ -69,17 +69,14 @@ def evaluate_circuit(
     samples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Score one circuit of a subject, or the complement: all edges, or nodes, that it does not hold."""
-    case, graph = subject.case, subject.model.graph
+    """Score one circuit of a subject, or its `complement`: all edges, or nodes, outside it."""
     kept = circuit.members(by)[None] != complement
-    data = draw(case, samples, seed)
+    data = draw(subject.case, samples, seed)
     (score,) = circuit_scores(subject, data, kept, by, ablation)
-    reference = case.reference()
-    scored = where_defined(reference, data, reference.outputs(data.clean)).scored
-    problem = make_problem(subject.model, data.clean, data.source, case.output, scored, ablation, seed)
-    faithful = faithfulness(problem, torch.from_numpy(cut_mask(graph, kept, by)).to(problem.full))
+    problem = _problem(subject, data, ablation, seed)
+    faithful = faithfulness(problem, torch.from_numpy(cut_mask(problem.graph, kept, by)).to(problem.full))
     return Evaluation(
-        case=case.name,
+        case=subject.case.name,
         model=subject.kind,
         by=by,
         ablation=ablation,
@@ -88,13 +85,23 @@ def evaluate_circuit(
         seed=seed,
         score=score,
         faithfulness=None if faithful is None else faithful[0],
-        mib=scores and curve(problem, scores),
+        mib=scores and faithfulness_curve(problem, scores),
         auroc=scores and edge_auroc(scores, subject.circuit),
     )
 
 
+def _problem(subject: Subject, data: Data, ablation: Ablation, seed: int) -> Problem:
+    """The data as a problem that is scored where the reference has an answer."""
+    reference = subject.case.reference()
+    scored = where_defined(reference, data, reference.outputs(data.clean)).scored
+    return make_problem(subject.model, data.clean, data.source, subject.case.output, scored, ablation, seed)
+
+
 def cut_mask(graph: Graph, kept: Bool[np.ndarray, "*circuit unit"], by: By) -> Float[np.ndarray, "*circuit edge"]:
-    """1 on what is cut if only some edges, or nodes (`Graph.universe`), are kept. Inputs are no nodes: they stay."""
+    """A mask that is 1 on every edge outside the kept edges, or from outside the kept nodes (`Graph.universe`).
+
+    By nodes, edges from `embed` and `pos` are always kept, because these are not nodes.
+    """
     if by == "edges":
         return 1.0 - kept
     inputs = np.ones((*kept.shape[:-1], len(graph.writers) - len(graph.nodes)), dtype=bool)
@@ -104,9 +111,9 @@ def cut_mask(graph: Graph, kept: Bool[np.ndarray, "*circuit unit"], by: By) -> F
 def circuit_scores(
     subject: Subject, data: Data, kept: Bool[np.ndarray, "circuit unit"], by: By, ablation: Ablation = "resample"
 ) -> list[CircuitScore]:
-    """Scores of circuits given by which edges or nodes of the subject's graph they keep, all in one batch.
+    """Scores of circuits, measured in one batch. `kept` says which edges or nodes of the graph each circuit holds.
 
-    A `Circuit` is `circuit.members(by)[None]`, its complement the same negated.
+    For a single `Circuit` it is `circuit.members(by)[None]`, and for its complement the negation of that.
     """
     model, reference = subject.model, subject.case.reference()
     masks = torch.from_numpy(cut_mask(model.graph, kept, by)).float()

@@ -1,12 +1,12 @@
-"""How much each node matters: what changes if it alone carries another input's value (or its mean, or zero).
+"""The effect of each node: how the subject's output changes if that node alone is ablated.
 
-Of pairs (x, x') and positions at which the reference answers x and x' differently:
+Effects are means over pairs (x, x') and positions at which the reference answers x and x' differently:
 
-    accuracy      the share on which replacing the node's output changes the subject's answer to x
-    kl_div        KL(reference || subject with the node replaced); the reference is certain of its answer
-    kl_div_self   KL(subject || subject with the node replaced)
+    accuracy      the share at which ablating the node changes the subject's answer to x
+    kl_div        KL(reference || subject with the node ablated); the reference puts probability 1 on its answer
+    kl_div_self   KL(subject || subject with the node ablated)
 
-both KLs divided by those of the subject's run on x'. Silent nodes of a good subject have no effect.
+Both KLs are divided by the KL of the subject's run on x'. In a good subject, nodes outside the circuit have no effect.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from interpbench.cases.case import Case
@@ -27,6 +28,7 @@ from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.ranking import auroc
 from interpbench.problem.ablation import Ablation, ablated
 from interpbench.subjects.subject import Subject
+from interpbench.transformer.stream import Activations
 
 Metric = Literal["accuracy", "kl_div", "kl_div_self"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -34,10 +36,11 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 @dataclass(frozen=True)
 class NodeEffects:
-    """Effect of every node, by name (None: undefined, the run on x' differs in nothing), and how it was measured.
+    """The effect of every node by name (None: undefined, the KL of the run on x' is 0), and how it was measured.
 
-    `in_circuit` says which nodes the true circuit holds, `auroc` how well the effects tell them apart from silent
-    ones. `pairs` are those that differ in an answer, at `positions` places; `exhaustive`: they are all there are.
+    `in_circuit` says which nodes the true circuit holds; `auroc` says how well the effects separate these from the
+    others. `pairs` and `positions` count the pairs and positions with different answers. `exhaustive`: all pairs of
+    inputs were considered.
     """
 
     case: str
@@ -60,12 +63,12 @@ def node_effects(
     samples: int = 1000,
     seed: int = 0,
 ) -> NodeEffects:
-    """Measure the effect of every head and MLP alone.
+    """Measure the effect of every head and MLP.
 
-    On all pairs of different inputs if there are at most `samples`, else on `samples` random ones. Raises UsageError
-    for a KL of numerical outputs, InterpbenchError if no pair has different answers.
+    All pairs of inputs are used if there are at most `samples`, else `samples` random pairs. Raises UsageError for a
+    KL of numerical outputs, InterpbenchError if no pair has different answers.
     """
-    case, model, graph = subject.case, subject.model, subject.model.graph
+    case, nodes = subject.case, subject.model.graph.nodes
     if case.output == "numerical" and metric != "accuracy":
         raise UsageError(f"case {case.name} answers with numbers, which have no {metric}; use accuracy")
     drawn = pairs(case, samples, seed)
@@ -73,19 +76,14 @@ def node_effects(
     data = data.take(data.scored.any(-1))
     if not len(data.clean):
         raise InterpbenchError(f"case {case.name}: no pair of {len(drawn.clean)} inputs has different answers")
-
-    other = None if ablation == "resample" else ablated(model, drawn.source, ablation)
-    target = case.reference().outputs(data.clean) if metric == "kl_div" else answers(model, data.clean)
-    compare = _COMPARISONS[metric]
-    told = with_nodes_replaced(model, data, [([node], target) for node in graph.nodes], other, compare)
-    sizes = told[:, data.scored].double().mean(-1).numpy()
-    whole = 1.0 if metric == "accuracy" else compare(answers(model, data.source), target)[data.scored].mean().item()
-    inside = np.array([node in subject.circuit.nodes for node in graph.nodes])
+    other = None if ablation == "resample" else ablated(subject.model, drawn.source, ablation)
+    sizes, whole = _effects(subject, data, other, metric)
+    inside = np.array([node in subject.circuit.nodes for node in nodes])
     return NodeEffects(
         case=case.name,
         model=subject.kind,
-        effects={node: float(size) / whole if whole else None for node, size in zip(graph.nodes, sizes, strict=True)},
-        in_circuit=dict(zip(graph.nodes, inside.tolist(), strict=True)),
+        effects={node: float(size) / whole if whole else None for node, size in zip(nodes, sizes, strict=True)},
+        in_circuit=dict(zip(nodes, inside.tolist(), strict=True)),
         auroc=auroc(sizes, inside) if whole else None,
         metric=metric,
         ablation=ablation,
@@ -96,8 +94,20 @@ def node_effects(
     )
 
 
+def _effects(
+    subject: Subject, data: Data, other: Activations | None, metric: Metric
+) -> tuple[Float[np.ndarray, " node"], float]:
+    """The metric with each node ablated alone, and its value for the run on x', to which effects are relative."""
+    model, compare = subject.model, _COMPARISONS[metric]
+    target = subject.case.reference().outputs(data.clean) if metric == "kl_div" else answers(model, data.clean)
+    nodes = [([node], target) for node in model.graph.nodes]
+    changes = with_nodes_replaced(model, data, nodes, other, compare)
+    whole = 1.0 if metric == "accuracy" else compare(answers(model, data.source), target)[data.scored].mean().item()
+    return changes[:, data.scored].double().mean(-1).numpy(), whole
+
+
 def pairs(case: Case, samples: int, seed: int) -> Data:
-    """All ordered pairs of inputs if there are at most `samples`, else so many random ones."""
+    """All ordered pairs of inputs if there are at most `samples`, else `samples` random pairs."""
     every = case.all_inputs(math.isqrt(samples))
     if every is None:
         return draw(case, samples, seed)
@@ -111,7 +121,7 @@ def _changed(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def _surprise(logits: Tensor, target: Tensor) -> Tensor:
-    """KL from certainty of the target's class."""
+    """KL divergence of the logits from a distribution that is 1 on the target's class."""
     return -logits.log_softmax(-1).gather(-1, target.argmax(-1, keepdim=True)).squeeze(-1)
 
 

@@ -1,9 +1,10 @@
-"""What is measured beside the ranking, and with which settings: `default`, `paper`, `mib`.
+"""Protocols: additional metrics and default settings of a run. They are `default`, `paper` and `mib`.
 
-`paper` is the protocol of the published benchmark (arXiv 2407.14494): a circuit for every threshold of a fixed grid,
-each a point of false and true positive rate over head-level edges, and the area below those points taken as steps.
-Thresholds mean different things to different techniques and cases, so this area says more about the grid than about
-the ranking; it is here for comparison with published numbers. `mib` is that of MIB (arXiv 2504.13151).
+`paper` is the protocol of the published benchmark (arXiv 2407.14494). Each threshold of a fixed grid gives a circuit,
+and each circuit a point of false and true positive rate over head-level edges; the metric is the area under these
+points taken as steps. Scores of different techniques and cases have different scales, so the area depends more on the
+grid than on the ranking. It serves for comparison with published numbers. `mib` is the protocol of MIB (arXiv
+2504.13151).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from interpbench.problem.problem import Problem
     from interpbench.problem.technique import Discovery
 
-Protocol = Literal["default", "paper", "mib"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+ProtocolName = Literal["default", "paper", "mib"]
+PROTOCOLS: tuple[ProtocolName, ...] = get_args(ProtocolName)
 
 PAPER_GRID = (
     0.0,
@@ -47,8 +48,8 @@ PAPER_GRID = (
 """Thresholds of ACDC and EAP, and weights of SP's regulariser, in the published results."""
 
 
-def configure(technique: Any, options: Mapping[str, Any], protocol: Protocol) -> Any:
-    """The technique's configuration with these options; what they leave open is as the protocol has it, if it does.
+def configure(technique: Any, options: Mapping[str, Any], protocol: ProtocolName) -> Any:
+    """The technique's configuration with these options; others have the protocol's preset or their default.
 
     Raises UsageError for options that do not fit.
     """
@@ -56,22 +57,24 @@ def configure(technique: Any, options: Mapping[str, Any], protocol: Protocol) ->
     return make_config(technique.Config, {**wanted, **options}, technique.name)
 
 
-def measure(protocol: Protocol, problem: Problem, found: Discovery, truth: Circuit) -> dict[str, Any]:
-    """Metrics that the protocol adds to those of `evaluate.judge`, under its name; plain JSON."""
+def protocol_metrics(
+    protocol: ProtocolName, problem: Problem, found: Discovery, truth: Circuit
+) -> dict[str, dict[str, Any]]:
+    """Metrics that the protocol adds to those of `ranking.judge`, under its name; plain JSON."""
     if protocol == "paper":
         return {"paper": paper_metrics(found, truth)}
     if protocol == "mib":
-        from interpbench.evaluation.faithfulness import curve, edge_auroc
+        from interpbench.evaluation.faithfulness import edge_auroc, faithfulness_curve
 
-        return {"mib": {"auroc": edge_auroc(found.scores, truth), **asdict(curve(problem, found.scores))}}
+        return {"mib": {"auroc": edge_auroc(found.scores, truth), **asdict(faithfulness_curve(problem, found.scores))}}
     return {}
 
 
 def paper_metrics(found: Discovery, truth: Circuit) -> dict[str, Any]:
-    """Points and pessimistic area over head-level edges; both None where no edge is true, or all are.
+    """Points and their pessimistic area over head-level edges; the area is None if no edge is true, or all are.
 
-    The circuits are those that the technique found at its own thresholds; if it has none, its scores are cut at the
-    published grid.
+    The circuits are those that the technique found at its own thresholds, or else its scores above each threshold of
+    the published grid.
     """
     from interpbench.evaluation.ranking import rates
 
@@ -87,9 +90,9 @@ def paper_metrics(found: Discovery, truth: Circuit) -> dict[str, Any]:
 
 
 def pessimistic_area(points: Iterable[tuple[float, float]]) -> float:
-    """Area under points (x, y) taken as steps: between two points the curve is as low as it can be.
+    """Area under points (x, y) taken as steps: between two points the curve has the height of the left one.
 
-    In the order of x, a point below an earlier one is dropped; (0, 0) and (1, 1) are added.
+    (0, 0) and (1, 1) are added. A point lower than one to its left is dropped.
     """
     kept = [(0.0, 0.0)]
     for x, y in sorted([*points, (1.0, 1.0)]):

@@ -1,7 +1,7 @@
-"""Scores against truth. The only place where what a technique found meets the true circuit.
+"""Comparison of a discovery with the true circuit: ranking metrics of its scores, rates of its circuit.
 
-The universe is all edges of the subject's graph at a granularity (`Graph.universe`). What has an empty denominator is
-None. Definitions are scikit-learn's; ties count half.
+The universe is all edges, head-level edges or nodes of the subject's graph (`Graph.universe`). Rates with a zero
+denominator are None. Definitions are those of scikit-learn; ties count half.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from interpbench.problem.technique import Discovery
 def judge(discovery: Discovery, truth: Circuit) -> dict[str, dict[str, Any]]:
     """Metrics at `edges`, `heads` and `nodes` granularity; plain JSON.
 
-    For each: the universe's size `n` and how many of it are `true`, `auroc`, `average_precision`, the corners of the
-    `roc`, and the rates of the `chosen` circuit (None if the technique chose none). Raises ValueError if the scores
-    belong to another graph than the true circuit.
+    Each has the size `n` of the universe, the number of its `true` members, `auroc`, `average_precision`, the corners
+    of the `roc` curve, and the `rates` of the `chosen` circuit (None if the technique chose none). Raises ValueError if
+    the graph of the scores is not that of the true circuit.
     """
     if discovery.scores.graph != truth.graph:
         raise ValueError(f"scores over {discovery.scores.graph}, expected {truth.graph}")
@@ -54,9 +54,9 @@ def _counts(scores: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def roc(
     scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " corner"], Float[np.ndarray, " corner"]] | tuple[None, None]:
-    """Corners of the ROC curve: false and true positive rates from (0, 0) to (1, 1), one step a group of ties.
+    """Corners of the ROC curve: false and true positive rates from (0, 0) to (1, 1), one step for a group of ties.
 
-    Points on a straight line between others are left out. None if all or nothing is true.
+    Points on a straight line between others are left out. None if all are true or none is.
     """
     if true.all() or not true.any():
         return None, None
@@ -69,26 +69,26 @@ def roc(
 def precision_recall(
     scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " threshold"], Float[np.ndarray, " threshold"]]:
-    """Recall and precision for every distinct threshold downwards, from recall 0 at the first one's precision.
+    """Recall and precision at every distinct threshold downwards, after a point of recall 0 and the first precision.
 
-    Taken as steps, each precision holding back to the recall before, the area below is `average_precision`. Raises
-    ValueError if nothing is true.
+    `average_precision` is the area under this curve as steps, where each precision extends to the previous recall.
+    Raises ValueError if none is true.
     """
     if not true.any():
-        raise ValueError("nothing is true: recall has no meaning")
+        raise ValueError("none is true: recall is undefined")
     tp, fp = (counts[1:] for counts in _counts(scores, true))
     precision = tp / (tp + fp)
     return np.append(0, tp / tp[-1]), np.append(precision[0], precision)
 
 
 def auroc(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> float | None:
-    """Chance that a true one is scored above a false one, ties half; None if all or nothing is true."""
+    """Probability that a true one is scored above a false one, ties half; None if all are true or none is."""
     fpr, tpr = roc(scores, true)
     return None if fpr is None or tpr is None else float(np.trapezoid(tpr, fpr))
 
 
 def average_precision(scores: Float[np.ndarray, " n"], true: Bool[np.ndarray, " n"]) -> float | None:
-    """Mean precision over the true ones, each at its own threshold; None if nothing is true."""
+    """Mean precision over the true ones, each at its own threshold; None if none is true."""
     if not true.any():
         return None
     recall, precision = precision_recall(scores, true)

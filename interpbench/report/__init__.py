@@ -1,1 +1,1 @@
-"""From run folders to a report: `runs` reads, `tables` compares, `formats`, `figures` and `page` show."""
+"""Reports from run folders: `runs` reads them, `comparison` compares, `formats`, `figures` and `page` present."""

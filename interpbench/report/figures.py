@@ -1,4 +1,4 @@
-"""Pictures of a report, as SVG: ROC and precision-recall curves, and box plots over cases. Needs the extra `plot`."""
+"""Figures of a report as SVG: ROC and precision-recall curves, and box plots over cases. Needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from jaxtyping import Float
 
 from interpbench.errors import MissingExtra
 from interpbench.evaluation.ranking import precision_recall, roc
-from interpbench.graph.circuit import Circuit
 from interpbench.report.comparison import Comparison
 from interpbench.report.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Curve = tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]
+Points = tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]
 AT = np.linspace(0, 1, 201)
-"""Where curves of several cases are averaged."""
+"""The x coordinates at which curves of several runs are averaged."""
 
 STYLE: Any = {
     "svg.hashsalt": "interpbench",
@@ -29,14 +28,14 @@ STYLE: Any = {
 }
 
 
-def curves(run: Run) -> tuple[Curve, Curve] | None:
+def curves(run: Run) -> tuple[Points, Points] | None:
     """ROC (false and true positive rate) and precision-recall (recall, precision) curves over head-level edges.
 
     None if all edges are true or none is.
     """
-    truth = Circuit.from_json(run.record["truth"])
+    truth = run.stored.truth
     true = truth.members("heads")
-    scores = truth.graph.merge(run.scores.values, "heads")
+    scores = truth.graph.merge(run.stored.scores.values, "heads")
     fpr, tpr = roc(scores, true)
     if fpr is None or tpr is None:
         return None
@@ -44,7 +43,7 @@ def curves(run: Run) -> tuple[Curve, Curve] | None:
 
 
 def curve_pictures(runs: Sequence[Run], methods: Sequence[str]) -> str:
-    """ROC and precision-recall curves of every method: bold the mean over runs, faint the runs themselves."""
+    """ROC and precision-recall curves of every method: the mean over runs in bold, single runs faint."""
     drawn = {method: [both for run in runs if run.method == method and (both := curves(run))] for method in methods}
     figure, axes = _figure(2, 8.4, 3.9)
     for axis, which in zip(axes, (0, 1), strict=True):
@@ -63,24 +62,24 @@ def curve_pictures(runs: Sequence[Run], methods: Sequence[str]) -> str:
     return _svg(figure)
 
 
-def _average(own: Iterable[Curve], interpolate: bool) -> Float[np.ndarray, " point"]:
-    """Mean height of curves at `AT`; of a ROC along its lines, else the step that is reached at each point."""
+def _average(own: Iterable[Points], interpolate: bool) -> Float[np.ndarray, " point"]:
+    """Mean height of curves at `AT`: a ROC curve is interpolated linearly, the other is taken as steps."""
     if interpolate:
         return np.mean([np.interp(AT, x, y) for x, y in own], axis=0)
     return np.mean([y[np.minimum(np.searchsorted(x, AT), len(y) - 1)] for x, y in own], axis=0)
 
 
-def box_picture(told: Comparison) -> str:
-    """Box plots of the metric over the common cases, a dot for each case."""
-    figure, (axis,) = _figure(1, max(4.2, 1.0 + 1.3 * len(told.methods)), 3.6)
-    values = [[_mean(told.numbers, case, method) for case in told.common] for method in told.methods]
+def box_picture(comparison: Comparison) -> str:
+    """A box plot of the metric over the common cases for every method, with a dot for each case."""
+    figure, (axis,) = _figure(1, max(4.2, 1.0 + 1.3 * len(comparison.methods)), 3.6)
+    values = [[_mean(comparison.numbers, case, method) for case in comparison.common] for method in comparison.methods]
     axis.boxplot(values, showfliers=False, widths=0.5, medianprops={"color": "#111111"})
     for place, own in enumerate(values, 1):
         spread = np.linspace(-0.16, 0.16, len(own)) if len(own) > 1 else np.zeros(len(own))
         axis.plot(place + spread, own, "o", color=f"C{place - 1}", alpha=0.55, markersize=3.5)
-    axis.set_xticks(range(1, len(told.methods) + 1), [method.replace(" ", "\n") for method in told.methods])
+    axis.set_xticks(range(1, len(comparison.methods) + 1), [method.replace(" ", "\n") for method in comparison.methods])
     axis.grid(axis="y", alpha=0.3)
-    axis.set_title(f"{told.metric} over {len(told.common)} cases")
+    axis.set_title(f"{comparison.metric} over {len(comparison.common)} cases")
     return _svg(figure)
 
 
@@ -96,7 +95,7 @@ def _finish(axis: Axes, x: str, y: str, title: str) -> None:
 
 
 def _figure(columns: int, width: float, height: float) -> tuple[Any, Sequence[Axes]]:
-    """A figure with its axes in a row, apart from any state of matplotlib's own."""
+    """A figure with its axes in a row; matplotlib's global state is not used."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure

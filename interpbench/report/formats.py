@@ -15,55 +15,55 @@ from interpbench.report.statistics import Mean
 from interpbench.table import Table, cell
 
 
-def tables(told: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
-    """What there is to say, in order: over cases, pairs, other metrics, per case, stability, seconds, failures.
+def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
+    """The tables of a report: over cases, pairs, other metrics, per case, stability, seconds, failures.
 
-    Without `timed` they depend on nothing but what was computed.
+    Without `timed` there are no seconds, so that the same runs always give the same tables.
     """
     return [
         table
         for table in (
-            _overall(told),
-            _pairs(told),
-            _others(told),
-            _per_case(f"{told.metric} per case", told, told.numbers, _with_interval),
-            _per_case("stability of the circuit over seeds (Jaccard)", told, told.stability, cell),
-            _per_case("seconds", told, told.seconds, cell) if timed else None,
+            _overall(comparison),
+            _pairs(comparison),
+            _others(comparison),
+            _per_case(f"{comparison.metric} per case", comparison, comparison.numbers, _with_interval),
+            _per_case("stability of the circuit over seeds (Jaccard)", comparison, comparison.stability, cell),
+            _per_case("seconds", comparison, comparison.seconds, cell) if timed else None,
             _failures(failures),
         )
         if table is not None and table.rows
     ]
 
 
-def _overall(told: Comparison) -> Table:
+def _overall(comparison: Comparison) -> Table:
     columns = ("method", "cases>", "mean>", "95 % interval>", "median>")
     rows = [
         (method, numbers["n"], numbers["mean"], _interval(numbers), numbers["median"])
-        for method, numbers in told.overall.items()
+        for method, numbers in comparison.overall.items()
     ]
-    left = sorted(set(told.numbers) - set(told.common), key=list(told.numbers).index)
+    left = sorted(set(comparison.numbers) - set(comparison.common), key=list(comparison.numbers).index)
     missing = f"; without {', '.join(left)}: not every method has a number there" if left else ""
-    return Table(f"{told.metric} over {len(told.common)} cases{missing}", columns, tuple(rows))
+    return Table(f"{comparison.metric} over {len(comparison.common)} cases{missing}", columns, tuple(rows))
 
 
-def _pairs(told: Comparison) -> Table:
+def _pairs(comparison: Comparison) -> Table:
     columns = ("method", "against", "cases>", "mean difference>", "Wilcoxon p>", "A12>")
-    rows = [(pair.first, pair.second, pair.n, pair.difference, _small(pair.p), pair.a12) for pair in told.pairs]
+    rows = [(pair.first, pair.second, pair.n, pair.difference, _small(pair.p), pair.a12) for pair in comparison.pairs]
     return Table("each against each", columns, tuple(rows))
 
 
-def _others(told: Comparison) -> Table:
-    rows = [(name, *(means[method] for method in told.methods)) for name, means in told.others.items()]
-    return Table("means of other metrics over these cases", ("metric", *_heads(told.methods)), tuple(rows))
+def _others(comparison: Comparison) -> Table:
+    rows = [(name, *(means[method] for method in comparison.methods)) for name, means in comparison.others.items()]
+    return Table("means of other metrics over these cases", ("metric", *_heads(comparison.methods)), tuple(rows))
 
 
 def _per_case(
-    title: str, told: Comparison, numbers: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]
+    title: str, comparison: Comparison, numbers: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]
 ) -> Table | None:
     if all(value is None for own in numbers.values() for value in own.values()):
         return None
-    rows = [(case, *(shown(own.get(method)) for method in told.methods)) for case, own in numbers.items()]
-    return Table(title, ("case", *_heads(told.methods)), tuple(rows))
+    rows = [(case, *(shown(own.get(method)) for method in comparison.methods)) for case, own in numbers.items()]
+    return Table(title, ("case", *_heads(comparison.methods)), tuple(rows))
 
 
 def _heads(methods: Sequence[str]) -> tuple[str, ...]:
@@ -89,15 +89,16 @@ def _small(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}"
 
 
-def as_csv(told: Comparison) -> str:
+def as_csv(comparison: Comparison) -> str:
     """One line for every case and method: number of seeds, mean, interval, stability, seconds."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("case", "method", "metric", "seeds", "mean", "low", "high", "jaccard", "seconds"))
-    for case, own in told.numbers.items():
+    for case, own in comparison.numbers.items():
         for method, numbers in own.items():
             measured = (numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
-            row = (case, method, told.metric, *measured, told.stability[case][method], told.seconds[case][method])
+            added = (comparison.stability[case][method], comparison.seconds[case][method])
+            row = (case, method, comparison.metric, *measured, *added)
             writer.writerow("" if value is None else value for value in row)
     return text.getvalue()
 
@@ -117,6 +118,7 @@ def as_markdown(shown: Iterable[Table]) -> str:
     return "\n".join(parts)
 
 
-def as_json(told: Comparison, failures: Sequence[Failure]) -> str:
-    """All of a comparison, and what failed."""
-    return json.dumps({**told.to_json(), "failures": [asdict(each) for each in failures]}, indent=1, allow_nan=False)
+def as_json(comparison: Comparison, failures: Sequence[Failure]) -> str:
+    """A comparison and its failures as JSON."""
+    content = {**comparison.to_json(), "failures": [asdict(each) for each in failures]}
+    return json.dumps(content, indent=1, allow_nan=False)

@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else: tables that sort, pictures, and a part for every case."""
+"""A report as one HTML page without external files: sortable tables, figures, and a section for every case."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from interpbench.graph.circuit import Circuit
 from interpbench.graph.drawing import circuit_svg
 from interpbench.report.comparison import Comparison
 from interpbench.report.figures import box_picture, curve_pictures
@@ -18,32 +17,31 @@ from interpbench.report.statistics import mean_interval
 from interpbench.table import Table, cell
 
 
-def page(runs: Sequence[Run], told: Comparison, failures: Sequence[Failure]) -> str:
+def page(runs: Sequence[Run], comparison: Comparison, failures: Sequence[Failure]) -> str:
     """The text of the page. Raises MissingExtra without matplotlib, InterpbenchError for a run with damaged scores."""
-    figures = [
-        _figure(curve_pictures(runs, told.methods), "Bold: mean over runs, each at its own thresholds; faint: runs."),
-    ]
-    if told.common:
-        figures.append(_figure(box_picture(told), "A dot for each case that every method has a number for."))
+    caption = "Bold: mean over runs, each at its own thresholds; faint: runs."
+    figures = [_figure(curve_pictures(runs, comparison.methods), caption)]
+    if comparison.common:
+        figures.append(_figure(box_picture(comparison), "A dot for each case that every method has a number for."))
     template = Template(files("interpbench.report").joinpath("page.html").read_text())
     return template.substitute(
-        title=f"interpbench: {len(told.methods)} methods on {len(told.numbers)} cases",
+        title=f"interpbench: {len(comparison.methods)} methods on {len(comparison.numbers)} cases",
         facts=_facts(runs),
-        tables="\n".join(_table(table) for table in tables(told, failures)),
+        tables="\n".join(_table(table) for table in tables(comparison, failures)),
         figures="\n".join(figures),
-        cases="\n".join(_case(case, [run for run in runs if run.case == case]) for case in told.numbers),
+        cases="\n".join(_case(case, [run for run in runs if run.case == case]) for case in comparison.numbers),
     )
 
 
 def _facts(runs: Sequence[Run]) -> str:
-    """What all runs have in common, and over what the others range."""
-    told = []
+    """Settings, data seeds, and versions of techniques and packages of the runs."""
+    settings = []
     for name in (*SETTINGS, "seed"):
         values = sorted({str(run.record[name]) for run in runs})
-        told.append(f"{name.replace('_', ' ')} {', '.join(values)}")
+        settings.append(f"{name.replace('_', ' ')} {', '.join(values)}")
     techniques = sorted({f"{run.record['technique']} {run.record['technique_version']}" for run in runs})
     versions = sorted({f"{name} {number}" for run in runs for name, number in run.record["versions"].items()})
-    return escape("; ".join([f"{len(runs)} runs", *told, *techniques, *versions]))
+    return escape("; ".join([f"{len(runs)} runs", *settings, *techniques, *versions]))
 
 
 def _table(table: Table) -> str:
@@ -65,7 +63,7 @@ def _table(table: Table) -> str:
 
 
 def _case(case: str, runs: Sequence[Run]) -> str:
-    """A case's part: means over seeds for every method, its curves, and the circuit that each chose at the first."""
+    """The section of a case: means over seeds for every method, curves, and each method's circuit at its first seed."""
     methods = tuple(dict.fromkeys(run.method for run in runs))
     firsts = [next(run for run in runs if run.method == method) for method in methods]
     certified = firsts[0].record["certified"]
@@ -82,11 +80,10 @@ def _case(case: str, runs: Sequence[Run]) -> str:
     parts = [_table(Table(title, columns, tuple(rows))), _figure(curve_pictures(runs, methods), "")]
     circuits = []
     for run in firsts:
-        truth = Circuit.from_json(run.record["truth"])
-        found = None if run.record["circuit"] is None else Circuit.from_json(run.record["circuit"])
+        found = run.stored.circuit
         name = f"case {case}, {run.method}, seed {run.record['seed']}"
         title = f"{name}: true circuit" if found is None else f"{name}: what it chose"
-        circuits.append(_figure(circuit_svg(truth, title, found), ""))
+        circuits.append(_figure(circuit_svg(run.stored.truth, title, found), ""))
     parts.append(f'<div class="row">{"".join(circuits)}</div>')
     return f'<details id="{_anchor(case)}"><summary>case {escape(case)}</summary>{"".join(parts)}</details>'
 
@@ -96,7 +93,7 @@ def _anchor(case: str) -> str:
 
 
 def _figure(svg: str, caption: str) -> str:
-    """A picture as data: what it names inside stays inside."""
+    """An SVG embedded as a data URL, so that its ids and styles do not affect the page."""
     data = b64encode(svg.encode()).decode()
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption) or "picture"}">{told}</figure>'
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{escape(caption) or "picture"}">{below}</figure>'

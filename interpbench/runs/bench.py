@@ -1,7 +1,7 @@
-"""A matrix of runs: techniques with their settings, cases, models and data seeds; over processes, resumable.
+"""A matrix of runs in several processes: techniques with their settings, cases, models and data seeds. Resumable.
 
-Every run is one of `interpbench.runner` in its folder, so what is complete is not done again, whoever did it, and the
-numbers do not depend on how many processes there are or how often they were killed.
+Every run is stored in its own folder by `interpbench.runs.run`, and completed runs are skipped. The numbers therefore
+do not depend on the number of processes, or on interruptions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from interpbench.cases.case import Case
+from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError
 from interpbench.evaluation.protocols import configure
 from interpbench.plugins import registry
@@ -22,17 +23,17 @@ from interpbench.plugins.options import parse_value
 from interpbench.processes import Event, Report, run_jobs, tune_process
 from interpbench.runs import run as runner
 from interpbench.runs import store
-from interpbench.runs.record import Conditions
+from interpbench.runs.record import Conditions, run_request
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a technique with its configuration, a case's model (a kind or a folder), data; `folder` is where it
-    belongs below `out`.
+    """One run: a technique with its configuration, a case's model (a kind or a folder), and conditions.
 
-    `work` is proportional to the arithmetic of one pass over the data, times the edges of the model.
+    `folder` is the run's folder below `out`. `work` is proportional to the arithmetic of one pass over the data, times
+    the number of edges of the model.
     """
 
     technique: str
@@ -51,13 +52,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people: the folder's path below `out`."""
+        """The folder's path below `out`."""
         return str(self.folder.relative_to(self.out))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs that were asked for, and the cases left out: for want of a model, or of a certificate; by model."""
+    """The runs of a matrix, and by model the cases left out: those without the model, and those not certified."""
 
     jobs: tuple[Job, ...]
     missing: Mapping[str, tuple[str, ...]]
@@ -65,16 +66,16 @@ class Plan:
 
     @property
     def to_do(self) -> list[Job]:
-        """What is not complete, the longest first, so that no process is left with a long one at the end."""
+        """The runs that are not complete, longest first, so that no process starts a long run at the end."""
         return sorted((job for job in self.jobs if not job.is_done), key=lambda job: -job.work)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What to go through beside the cases: techniques with a grid of settings, models, `resamples` seeds from data's.
+    """A matrix without its cases: techniques with a grid of settings, models, and `resamples` consecutive data seeds.
 
-    A grid is given as texts `technique.option=value,value`. With `certified`, subjects without a certificate are left
-    out.
+    The entries of a grid have the form `technique.option=value,value`. With `certified`, subjects that are not
+    certified are left out.
     """
 
     techniques: Sequence[str]
@@ -87,14 +88,14 @@ class Matrix:
 
 
 def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
-    """All runs of a matrix on some cases. Raises UsageError for what does not exist, and if no case has a model."""
+    """All runs of a matrix on some cases. Raises UsageError for unknown names, and for a model that no case has."""
     installed = registry.load()
     methods = [installed.technique(name) for name in matrix.techniques]
     configs = _configs(methods, matrix.grid, matrix.conditions)
     subjects, missing = _subjects(cases, matrix.models)
     uncertified: dict[str, tuple[str, ...]] = {}
     for model, subject in subjects if matrix.certified else ():
-        if not (subject.card.get("certificate") or {}).get("certified"):
+        if not Headline.of_card(subject.card).certified:
             uncertified[model] = (*uncertified.get(model, ()), subject.case.name)
     jobs = {}
     for (model, subject), method in itertools.product(subjects, methods):
@@ -102,7 +103,7 @@ def make_plan(matrix: Matrix, cases: Sequence[Case]) -> Plan:
             continue
         for config, shift in itertools.product(configs[method.name], range(matrix.resamples)):
             conditions = replace(matrix.conditions, seed=matrix.conditions.seed + shift)
-            folder = store.run_folder(matrix.out, runner.asked_of(method, config, subject, conditions))
+            folder = store.run_folder(matrix.out, run_request(method, config, subject, conditions))
             place = (subject.case.name, model, conditions, matrix.out, folder)
             jobs[folder] = Job(method.name, config, *place, _work(subject, conditions))
     return Plan(tuple(jobs.values()), missing, uncertified)
@@ -133,7 +134,7 @@ def _configs(methods: Iterable[Any], grid: Sequence[str], conditions: Conditions
 def _subjects(
     cases: Iterable[Case], models: Iterable[str]
 ) -> tuple[list[tuple[str, Subject]], dict[str, tuple[str, ...]]]:
-    """Subjects, each with the model by which it was asked for (a kind or a folder), and cases without, by model."""
+    """Subjects, each with the requested model (a kind or a folder), and by model the cases that lack it."""
     subjects: list[tuple[str, Subject]] = []
     missing: dict[str, tuple[str, ...]] = {}
     errors: dict[str, UsageError] = {}
@@ -142,8 +143,8 @@ def _subjects(
             subjects.append((model, load_subject(case, model)))
         except UsageError as no_subject:
             errors[model], missing[model] = no_subject, (*missing.get(model, ()), case.name)
-    for model in errors.keys() - {model for model, _ in subjects}:
-        raise errors[model]
+    if absent := errors.keys() - {model for model, _ in subjects}:
+        raise errors[min(absent)]
     return subjects, missing
 
 
@@ -156,23 +157,23 @@ def _work(subject: Subject, conditions: Conditions) -> float:
 
 
 def estimate(jobs: Sequence[Job], done: Sequence[Job]) -> tuple[float | None, list[str]]:
-    """Seconds that the jobs will take in one process, judged by runs that are done, and techniques without any.
+    """Estimated seconds of the jobs in one process, from finished runs, and the techniques without finished runs.
 
-    Per technique, time rises as a power of the work, at most in proportion, fitted to those runs; None if there is no
-    run to go by at all.
+    For each technique, time is a power of the work with an exponent of at most 1, fitted to its finished runs. None if
+    no technique has finished runs.
     """
     seen: dict[str, list[tuple[float, float]]] = {}
     for job in done:
-        record = store.read_record(job.folder)
-        if record is not None:
-            seen.setdefault(job.technique, []).append((log(job.work), log(record["seconds"] + 1e-3)))
+        stored = store.read(job.folder)
+        if stored is not None:
+            seen.setdefault(job.technique, []).append((log(job.work), log(stored.record["seconds"] + 1e-3)))
     unknown = sorted({job.technique for job in jobs} - seen.keys())
     known = [_fitted(seen[job.technique], log(job.work)) for job in jobs if job.technique in seen]
     return (sum(known) if known else None), unknown
 
 
 def _fitted(seen: Sequence[tuple[float, float]], at: float) -> float:
-    """The power law through points given as logarithms, with an exponent from 0 to 1 (1 if they are all one work)."""
+    """A power law fitted to points given as logarithms, with an exponent from 0 to 1 (1 if all have the same work)."""
     x, y = (fmean(column) for column in zip(*seen, strict=True))
     spread = sum((each - x) ** 2 for each, _ in seen)
     slope = sum((a - x) * (b - y) for a, b in seen) / spread if spread else 1.0
@@ -180,7 +181,7 @@ def _fitted(seen: Sequence[tuple[float, float]], at: float) -> float:
 
 
 def work(job: Job, report: Report) -> dict[str, Any]:
-    """Do one job in a process of its own; returns its metrics."""
+    """Do one job in a worker process; returns its metrics and seconds."""
     tune_process()
     report({})
     conditions = asdict(job.conditions)
@@ -189,6 +190,6 @@ def work(job: Job, report: Report) -> dict[str, Any]:
 
 
 def run_plan(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Event]]:
-    """Do the jobs; yields what becomes of each as it comes. A failure is an event like any other."""
+    """Do the jobs and yield their events as they arrive. A failed job is an event; the others continue."""
     for event in run_jobs(work, jobs, processes):
         yield jobs[event.item], event

@@ -1,8 +1,8 @@
-"""Whether trained subjects with a known circuit behave as naturally trained ones do under circuit discovery.
+"""Realism: whether subjects with a known circuit behave like naturally trained models under circuit discovery.
 
-A technique ranks the edges of each model of a case. Circuits of growing size, by that ranking, are scored
-(`circuit_score.py`), which gives a curve for each model; a subject is realistic if its curve goes with the natural
-model's. The published comparison (arXiv 2407.14494) replaces nodes by their means.
+A technique ranks the edges of each model of a case. Scores of circuits of growing size, taken from that ranking
+(`evaluation.circuit_score`), give a curve for each model. A subject is realistic if its curve correlates with that of
+the naturally trained model. The published comparison (arXiv 2407.14494) ablates nodes by their means.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import draw
 from interpbench.errors import UsageError
 from interpbench.evaluation.circuit_score import By, CircuitScore, circuit_scores
+from interpbench.graph.circuit import EdgeScores
 from interpbench.problem.ablation import Ablation
 from interpbench.runs.run import run
 from interpbench.subjects.subject import Subject
@@ -25,11 +27,11 @@ from interpbench.subjects.zoo import load_subject
 KINDS = ("siit", "natural", "iit", "tracr")
 NATURAL = "natural"
 SHARES = tuple(i / 20 for i in range(21))
-"""Of the edges or nodes, how many each circuit of a curve keeps."""
+"""The share of the edges or nodes that each circuit of a curve keeps."""
 
 
 @dataclass(frozen=True)
-class Curve:
+class ModelCurve:
     """Scores of the circuits of one model, and their correlation with the natural model's (None: undefined)."""
 
     scores: tuple[CircuitScore, ...]
@@ -38,8 +40,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class Realism:
-    """Curves by model over `at` (shares kept, or thresholds; one None for the true circuit), and `missing` models
-    with the reason.
+    """Curves by model over `at`, and the reason for each model that is `missing`.
+
+    `at` holds the shares kept, or the thresholds; for the true circuit it is a single None.
     """
 
     case: str
@@ -47,7 +50,7 @@ class Realism:
     by: By
     ablation: Ablation
     at: tuple[float | None, ...]
-    curves: Mapping[str, Curve]
+    curves: Mapping[str, ModelCurve]
     missing: Mapping[str, str]
 
 
@@ -63,12 +66,12 @@ def realism(
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Realism:
-    """Curves of the models that there are, by a technique with its default options, or with None of the true circuit.
+    """Curves of the available models, by a technique with its default options, or (None) of the true circuit.
 
-    Circuits keep the highest-scored share of the edges or nodes (a node's score is the largest of its edges'), or
-    what is scored above each of the `thresholds`. A model is a kind or a folder; one of `KINDS` that is not there
-    is told in `missing`. With `out`, runs are kept and read below that folder. Raises UsageError for a model that
-    cannot be one, or if none is there.
+    Circuits keep the highest-scored shares of the edges or nodes, or those scored above each of the `thresholds`; the
+    score of a node is the largest of its edges'. A model is a kind or a folder; unavailable `KINDS` are listed in
+    `missing`. With `out`, runs are stored below that folder and read from it. Raises UsageError for a model of no known
+    kind, or if no model is available.
     """
     subjects, missing = find_models(case, models)
     at = (None,) if technique is None else tuple(thresholds) or SHARES
@@ -77,17 +80,23 @@ def realism(
         if technique is None:
             kept = subject.circuit.members(by)[None]
         else:
-            found = run(technique, subject, samples=samples, seed=seed, out=out).scores
-            above = subject.model.graph.merge(found.values, by) > np.reshape(thresholds, (-1, 1))
-            kept = above if thresholds else found.top_shares(SHARES, by)
+            found = run(technique, subject, samples=samples, seed=seed, out=out)
+            kept = _kept(found.scores, by, thresholds)
         scores[name] = tuple(circuit_scores(subject, draw(case, samples, seed), kept, by, ablation))
     natural = scores.get(NATURAL)
-    curves = {name: Curve(each, natural and correlation(each, natural)) for name, each in scores.items()}
+    curves = {name: ModelCurve(each, natural and correlation(each, natural)) for name, each in scores.items()}
     return Realism(case.name, technique, by, ablation, at, curves, missing)
 
 
+def _kept(scores: EdgeScores, by: By, thresholds: Sequence[float]) -> Bool[np.ndarray, "circuit unit"]:
+    """Which edges or nodes each circuit of growing size holds."""
+    if not thresholds:
+        return scores.top_shares(SHARES, by)
+    return scores.graph.merge(scores.values, by) > np.reshape(thresholds, (-1, 1))
+
+
 def find_models(case: Case, models: Sequence[str | Path]) -> tuple[dict[str, Subject], dict[str, str]]:
-    """Subjects by kind (a folder's is that of its card), and why the others are not there; see `realism`."""
+    """Subjects by kind (for a folder, the kind on its card), and the reason for each kind that is not available."""
     subjects: dict[str, Subject] = {}
     missing: dict[str, str] = {}
     for model in models:

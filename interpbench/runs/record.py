@@ -1,4 +1,4 @@
-"""What a run says of itself: the content of run.json, and the digest that names its folder."""
+"""The content of run.json, and the digest that names a run's folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import dataclasses
 import hashlib
 import json
 import math
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any, TypedDict
 
+from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
-from interpbench.evaluation.protocols import PROTOCOLS, Protocol
+from interpbench.evaluation.protocols import PROTOCOLS, ProtocolName
 from interpbench.evaluation.ranking import judge
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.technique import Discovery, Technique
@@ -20,8 +23,8 @@ from interpbench.subjects.subject import Subject
 SCHEMA = 1
 
 
-class About(TypedDict):
-    """The model that a result is about."""
+class SubjectIdentity(TypedDict):
+    """Which model a result belongs to."""
 
     case: str
     program_digest: str
@@ -29,8 +32,8 @@ class About(TypedDict):
     weights_hash: str
 
 
-class Asked(About):
-    """Everything that determines a result."""
+class RunRequest(SubjectIdentity):
+    """Everything that determines the result of a run."""
 
     schema: int
     technique: str
@@ -43,9 +46,11 @@ class Asked(About):
     protocol: str
 
 
-class Judged(About):
-    """A result against the truth: `metrics` of `evaluate.judge` (and of a run's protocol), the chosen circuit
-    (`to_json`) or None, and the true one.
+class Judgement(SubjectIdentity):
+    """A result compared with the true circuit.
+
+    `metrics` are those of `evaluation.ranking.judge` and of the run's protocol. `circuit` (None: the technique chose
+    none) and `truth` are in the form of `Circuit.to_json`.
     """
 
     certified: bool | None
@@ -55,14 +60,14 @@ class Judged(About):
     truth: dict[str, Any]
 
 
-class Scored(Judged):
-    """What `score` says of a file; `absolute`: edges were ranked by the size of their scores."""
+class FileJudgement(Judgement):
+    """The result of `score` for a file; `absolute`: edges were ranked by the absolute value of their scores."""
 
     file: str
     absolute: bool
 
 
-class Record(Asked, Judged):
+class Record(RunRequest, Judgement):
     """The content of run.json."""
 
     digest: str
@@ -71,17 +76,17 @@ class Record(Asked, Judged):
     versions: dict[str, str]
 
 
-def digest(asked: Asked) -> str:
-    """Hash of what was asked; 16 hexadecimal digits. Raises UsageError for a number that is not finite."""
+def digest(request: RunRequest) -> str:
+    """Hash of a request; 16 hexadecimal digits. Raises UsageError if an option is a number that is not finite."""
     try:
-        text = json.dumps(asked, sort_keys=True, allow_nan=False)
+        text = json.dumps(request, sort_keys=True, allow_nan=False)
     except ValueError:
-        raise UsageError(f"options must be finite numbers: {asked['config']}") from None
+        raise UsageError(f"options must be finite numbers: {request['config']}") from None
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def plain(value: Any) -> Any:
-    """The same as plain JSON: arrays and tuples as lists, numbers that are not finite as None, the rest as text."""
+    """A value as plain JSON: arrays, tuples and sets as lists, NaN and infinity as None, other objects as text."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -95,15 +100,17 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Conditions:
-    """On what a technique is run: pairs of clean and corrupted inputs from a seed, what a cut edge carries, and what
-    is measured. `unique`: no clean input twice. Raises UsageError for numbers that make no sense.
+    """The data, ablation and metrics of a run.
+
+    `samples` pairs of clean and corrupted inputs are drawn from `seed`, with distinct clean inputs if `unique`. Raises
+    UsageError if `samples` is below 1, `seed` is negative, or the protocol is unknown.
     """
 
     samples: int = 1000
     seed: int = 0
     ablation: Ablation = "resample"
     unique: bool = False
-    protocol: Protocol = "default"
+    protocol: ProtocolName = "default"
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.seed < 0:
@@ -112,8 +119,8 @@ class Conditions:
             raise UsageError(unknown("protocol", self.protocol, PROTOCOLS))
 
 
-def about(subject: Subject) -> About:
-    """What a result says of the model that it is about."""
+def subject_identity(subject: Subject) -> SubjectIdentity:
+    """The facts that identify a subject: its case, program, kind and weights."""
     return {
         "case": subject.case.name,
         "program_digest": subject.card["program_digest"],
@@ -122,24 +129,24 @@ def about(subject: Subject) -> About:
     }
 
 
-def judged(found: Discovery, subject: Subject) -> Judged:
-    """What was found against the true circuit of the subject."""
-    certificate = subject.card.get("certificate") or {}
+def judgement(found: Discovery, subject: Subject) -> Judgement:
+    """Compare a discovery with the true circuit of its subject."""
+    certificate = Headline.of_card(subject.card)
     return {
-        **about(subject),
-        "certified": certificate.get("certified"),
-        "certified_edges": certificate.get("certified_edges"),
+        **subject_identity(subject),
+        "certified": certificate.certified,
+        "certified_edges": certificate.certified_edges,
         "metrics": judge(found, subject.circuit),
         "circuit": None if found.circuit is None else found.circuit.to_json(),
         "truth": subject.circuit.to_json(),
     }
 
 
-def asked_of(technique: Technique, config: Any, subject: Subject, conditions: Conditions) -> Asked:
-    """Everything that determines the result of a run, before it is begun."""
+def run_request(technique: Technique, config: Any, subject: Subject, conditions: Conditions) -> RunRequest:
+    """Everything that determines the result of a run, known before it starts."""
     return {
         "schema": SCHEMA,
-        **about(subject),
+        **subject_identity(subject),
         "technique": technique.name,
         "technique_version": technique.version,
         "config": dataclasses.asdict(config),
@@ -148,4 +155,18 @@ def asked_of(technique: Technique, config: Any, subject: Subject, conditions: Co
         "seed": conditions.seed,
         "unique": conditions.unique,
         "protocol": conditions.protocol,
+    }
+
+
+def run_record(request: RunRequest, verdict: Judgement, notes: Mapping[str, Any], seconds: float) -> Record:
+    """The content of run.json for a finished run, with the versions of the packages that made it."""
+    packages = ("interpbench", "torch", "numpy")
+    return {
+        **request,
+        "config": plain(request["config"]),
+        "digest": digest(request),
+        **verdict,
+        "notes": plain(notes),
+        "seconds": round(seconds, 4),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }

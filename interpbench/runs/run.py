@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,25 @@ from interpbench.cases.case import Case
 from interpbench.cases.pairs import scored_positions
 from interpbench.cases.reference import defined
 from interpbench.errors import UsageError
-from interpbench.evaluation.protocols import Protocol, configure, measure
+from interpbench.evaluation.protocols import ProtocolName, configure, protocol_metrics
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.plugins import checks, registry
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.problem.technique import Technique
 from interpbench.runs import store
-from interpbench.runs.record import Conditions, Record, asked_of, digest, judged, plain
+from interpbench.runs.record import Conditions, judgement, run_record, run_request
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came out: metrics by granularity, a score for every edge, the circuit chosen, and the record of it all.
+    """The result of a run or of a judged file: metrics by granularity, edge scores, the chosen circuit, and a record.
 
-    Of a run the record is all of run.json, a `Record`, and `folder` is where it is stored (None: nowhere);
-    `seconds` in it is the technique's own time. Of a file that was judged it is a `Scored`.
+    For a run, `record` is a `Record`, the content of run.json (its `seconds` is the time of the technique alone), and
+    `folder` is where it is stored (None: not stored). For a judged file, `record` is a `FileJudgement` and `folder` is
+    the file.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -52,7 +52,7 @@ def run(
     seed: int = 0,
     ablation: Ablation = "resample",
     unique: bool = False,
-    protocol: Protocol = "default",
+    protocol: ProtocolName = "default",
     out: str | Path | None = None,
     force: bool = False,
     config: Any = None,
@@ -60,31 +60,42 @@ def run(
 ) -> Result:
     """Find a circuit of a case's subject (or of the subject given) and judge it against the true one.
 
-    The technique is a plugin's, by its name, or one that you hand over. `samples` pairs of clean and corrupted inputs
-    are drawn from `seed`, no clean one twice if `unique`; `options` are fields of the technique's `Config`, or `config`
-    is an instance of it; `protocol` adds metrics and may decide what `options` leave open (`interpbench.protocols`).
-    With `out`, the run is stored below that folder, and a complete one that is there already (of the same technique's
-    name and version) is read instead, unless `force` does it again. Raises UsageError for what
-    does not exist or does not fit, InterpbenchError for a damaged subject or run, and whatever the technique raises.
+    `technique` is the name of a plugin's technique, or a technique object. `samples` pairs of clean and corrupted
+    inputs are drawn from `seed`, with distinct clean inputs if `unique`. `options` are fields of the technique's
+    `Config`; or `config` is an instance of it. `protocol` adds metrics and may set options that are not given
+    (`interpbench.evaluation.protocols`). With `out`, the run is stored below that folder. A complete run that is
+    already stored there (of a technique of the same name and version) is read instead of run, unless `force`.
+
+    Raises UsageError for names that do not exist and options that do not fit, InterpbenchError for a damaged subject
+    or stored run, and any error of the technique.
     """
     conditions = Conditions(samples, seed, ablation, unique, protocol)
     method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
     config = configure(method, options, protocol) if config is None else config
     subject = case if isinstance(case, Subject) else load_subject(case, model)
-    asked = asked_of(method, config, subject, conditions)
-    folder = None if out is None else store.run_folder(out, asked)
+    request = run_request(method, config, subject, conditions)
+    folder = None if out is None else store.run_folder(out, request)
     if folder is not None and not force and (stored := store.read(folder)) is not None:
-        record, scores = stored
-        circuit = None if record["circuit"] is None else Circuit.from_json(record["circuit"])
-        return Result(record["metrics"], scores, circuit, record, folder)
+        return Result(stored.record["metrics"], stored.scores, stored.circuit, stored.record, folder)
 
     problem = problem_of(subject, conditions)
-    began = time.perf_counter()
-    try:
+    with _traceback_kept(folder):
+        began = time.perf_counter()
         found = method.discover(problem, config)
         seconds = time.perf_counter() - began
-        verdict = judged(found, subject)
-        verdict["metrics"] |= measure(protocol, problem, found, subject.circuit)
+        verdict = judgement(found, subject)
+        verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
+    record = run_record(request, verdict, found.notes, seconds)
+    if folder is not None:
+        store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
+    return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
+
+
+@contextmanager
+def _traceback_kept(folder: Path | None) -> Iterator[None]:
+    """Write the traceback of an error that is not the user's to the run's folder, and name the file in its notes."""
+    try:
+        yield
     except UsageError:
         raise
     except Exception as error:
@@ -92,25 +103,11 @@ def run(
             error.add_note(f"(traceback in {store.write_error(folder, error)})")
         raise
 
-    record: Record = {
-        **asked,
-        "config": plain(asked["config"]),
-        "digest": digest(asked),
-        **verdict,
-        "notes": plain(found.notes),
-        "seconds": round(seconds, 4),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("interpbench", "torch", "numpy")},
-    }
-    if folder is not None:
-        store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
-    return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
-
 
 def problem_of(subject: Subject, conditions: Conditions) -> Problem:
-    """What a technique is given: the model and inputs, and under the `paper` protocol the program's answers.
+    """The problem that a technique solves: the model, inputs, and under the `paper` protocol the program's answers.
 
-    Where the program gives no answer, nothing is scored. Raises UsageError if there are too few different inputs.
+    Positions without an answer of the program are not scored. Raises UsageError if there are too few distinct inputs.
     """
     case = subject.case
     try:

@@ -1,4 +1,4 @@
-"""A circuit or edge scores that any tool has written to a file, judged as a run is."""
+"""Judge a file with a circuit or edge scores, written by any tool, in the same way as a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import read_circuit_file
 from interpbench.problem.technique import Discovery
-from interpbench.runs.record import Scored, judged
+from interpbench.runs.record import FileJudgement, judgement
 from interpbench.runs.run import Result
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
@@ -20,11 +20,11 @@ from interpbench.subjects.zoo import load_subject
 def score(
     file: str | Path, case: str | Case | Subject, model: str | Path = "siit", *, absolute: bool = False
 ) -> Result:
-    """Judge a file of MIB, EAP-IG or ours against the true circuit of a case's subject (or of the subject given).
+    """Judge a circuit file against the true circuit of a case's subject (or of the subject given).
 
-    `absolute` ranks edges by the size of their scores, as EAP-IG itself does. What a file may be is said at
-    `interpbench.circuit_file.read_circuit_file`. Raises UsageError for a file, case or model that does not exist and
-    for a circuit in another graph than the subject's, InterpbenchError for a damaged file.
+    `interpbench.graph.circuit_file.read_circuit_file` lists the accepted formats: ours, MIB's and EAP-IG's. `absolute`
+    ranks edges by the absolute value of their scores, as EAP-IG does. Raises UsageError if the file, case or model
+    does not exist or if the circuit's graph is not the subject's, InterpbenchError for a damaged file.
     """
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     path = Path(file)
@@ -32,12 +32,12 @@ def score(
     if absolute:
         scores = EdgeScores(scores.graph, np.abs(scores.values))
     found = Discovery(scores, circuit)
-    record: Scored = {**judged(found, subject), "file": str(path), "absolute": absolute}
+    record: FileJudgement = {**judgement(found, subject), "file": str(path), "absolute": absolute}
     return Result(record["metrics"], scores, circuit, record, path)
 
 
 def read_found(path: Path, subject: Subject) -> tuple[EdgeScores, Circuit | None]:
-    """What somebody found in a subject, from a file: `read_circuit_file`, and its errors in one line; see `score`."""
+    """Edge scores and the chosen circuit in a file (`read_circuit_file`). Raises the errors of `score`."""
     if not path.is_file():
         raise UsageError(f"no file {path}")
     try:

@@ -1,67 +1,76 @@
 """Runs on disk: `<root>/<case>/<model>/<technique>/<digest>/`, each with
 
     scores.json   the edge scores, in the circuit-file format of MIB
-    run.json      a `Record`, written last and atomically: it exists exactly if the run is complete
+    run.json      a `Record`, written last and atomically: if it exists, the run is complete
     error.txt     only after a failure
 
-The digest is a hash over what determines the result, and over nothing else: not time, device or versions.
+The digest is a hash of what determines the result; time, device and package versions do not enter it.
 """
 
 from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from interpbench.errors import InterpbenchError, shown
 from interpbench.files import read_json, write_text
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.graph.graph import GRANULARITIES
-from interpbench.runs.record import Asked, Record, digest
+from interpbench.runs.record import Record, RunRequest, digest
 
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
 
-def run_folder(root: str | Path, asked: Asked) -> Path:
-    """Where the run belongs; nothing is created."""
-    return Path(root) / asked["case"] / asked["model"] / asked["technique"] / digest(asked)
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A complete run whose run.json was read and checked: its content, with both circuits parsed."""
+
+    folder: Path
+    record: Record
+    circuit: Circuit | None
+    truth: Circuit
+
+    @cached_property
+    def scores(self) -> EdgeScores:
+        """The edge scores, read on first use. Raises InterpbenchError if their file is damaged or missing."""
+        try:
+            return from_circuit_file(read_json(self.folder / SCORES))[0]
+        except (InterpbenchError, ValueError) as error:
+            raise _damaged(self.folder, error) from None
 
 
-def read(folder: Path) -> tuple[Record, EdgeScores] | None:
-    """A complete run, or None. Raises InterpbenchError if its files are damaged."""
-    record = read_record(folder)
-    if record is None:
-        return None
-    try:
-        return record, from_circuit_file(read_json(folder / SCORES))[0]
-    except (InterpbenchError, ValueError) as error:
-        raise _damaged(folder, error) from None
+def run_folder(root: str | Path, request: RunRequest) -> Path:
+    """The folder of a run; it is not created."""
+    return Path(root) / request["case"] / request["model"] / request["technique"] / digest(request)
 
 
-def read_record(folder: Path) -> Record | None:
-    """The run.json of a complete run, or None. Raises InterpbenchError if it is damaged or of another version."""
+def read(folder: Path) -> StoredRun | None:
+    """A complete run, or None. Raises InterpbenchError if its run.json is damaged or lacks a field."""
     if not (folder / RUN).exists():
         return None
     try:
-        record = read_json(folder / RUN)
-        _check(record)
+        record = _checked(read_json(folder / RUN))
+        circuit, truth = record["circuit"], Circuit.from_json(record["truth"])
+        return StoredRun(folder, record, None if circuit is None else Circuit.from_json(circuit), truth)
     except (InterpbenchError, ValueError) as error:
         raise _damaged(folder, error) from None
-    return record
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
     return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
 
 
-def _check(record: Any) -> None:
-    """Raise ValueError unless this is the content of a run.json."""
+def _checked(record: Any) -> Record:
+    """The record, with fields of the expected types. Raises ValueError for any other content of a run.json."""
     if not isinstance(record, dict):
         raise ValueError(f"{RUN} holds no record")
-    for key in sorted(Record.__required_keys__ - record.keys()):
-        raise ValueError(f"{RUN} lacks {key!r}")
+    if missing := sorted(Record.__required_keys__ - record.keys()):
+        raise ValueError(f"{RUN} lacks {missing[0]!r}")
     for key, kinds in _KINDS.items():
         if not isinstance(record[key], kinds):
             raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
@@ -69,9 +78,7 @@ def _check(record: Any) -> None:
         metrics = record["metrics"].get(granularity)
         if not isinstance(metrics, dict) or "auroc" not in metrics:
             raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
-    for circuit in (record["circuit"], record["truth"]):
-        if circuit is not None:
-            Circuit.from_json(circuit)
+    return cast(Record, record)
 
 
 _KINDS: dict[str, Any] = {
@@ -84,7 +91,7 @@ _KINDS: dict[str, Any] = {
 
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:
-    """Store a run: scores first, run.json last. An older run or error in the folder ends before the new one begins."""
+    """Store a run: scores first, run.json last. An older run.json and error.txt in the folder are removed before."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
@@ -93,7 +100,7 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
 
 
 def write_error(folder: Path, error: Exception) -> Path:
-    """Keep the traceback of a failed run in its folder; returns the file."""
+    """Write the traceback of a failed run to its folder, remove an older run.json there, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     write_text(folder / ERROR, "".join(traceback.format_exception(error)))
