@@ -102,7 +102,7 @@ def test_the_program_s_answers_are_there_under_the_paper_protocol_only(cli: Call
     ended = cli("run", "eap", "--case", "3", "--loss", "label", "--out", tmp_path)
     assert (ended.status, ended.err) == (
         2,
-        "error: loss 'label' compares with the program's answers, which --protocol paper gives\n",
+        "error: loss 'label' compares with the program's answers; only --protocol paper provides them\n",
     )
     result = ib.run("eap", "3", samples=50, protocol="paper")
     assert result.record["config"]["loss"] == "label" and result.record["notes"]["loss"] == "label"

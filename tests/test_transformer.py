@@ -1,5 +1,6 @@
 """The masked transformer: plain and other run, independence, gradients, an independent implementation."""
 
+import doctest
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interpbench import transformer
 from interpbench.transformer import Config, Tap, Transformer, initialize
 
 ROWS = 3
@@ -183,6 +185,10 @@ def test_ablation_by_mean_and_zero() -> None:
     bias = sum(model.weights[f"blocks.{layer}.attn.b_O"] for layer in range(2))
     expected = bias @ model.weights["unembed.W_U"] + model.weights["unembed.b_U"]
     assert close(zero, expected.expand_as(zero))
+
+
+def test_the_example_of_activations_and_taps_runs() -> None:
+    assert doctest.testmod(transformer) == (0, 11)
 
 
 def test_masks_and_inputs_that_do_not_fit_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What a technique sees, and the tools to find a circuit with. Part of the contract with plugins."""
+"""The problem that a technique gets, and tools for finding circuits. Part of the contract with plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cut edge carries."""
+"""Ablations: the values that cut edges carry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 
 
 def ablated(model: Transformer, corrupted: Int[Tensor, "row position"], ablation: str) -> Activations:
-    """What cut edges carry, from each writer; one row for a mean or zero."""
+    """The values that cut edges carry, by writer; one row for `mean` and `zero`."""
     if ablation == "zero":
         return torch.zeros_like(model.writers(corrupted[:1]))
     parts = [model.writers(rows) for rows in corrupted.split(1024)]

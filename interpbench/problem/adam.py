@@ -1,4 +1,4 @@
-"""Adam (arXiv 1412.6980), without the second that importing PyTorch's own takes in every process."""
+"""Adam (arXiv 1412.6980). Importing PyTorch's own takes a second in every process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ def adam_step(
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
 ) -> Float[Tensor, "*shape"]:
-    """What to take away from the parameters at a step, counted from 1.
+    """The amount to subtract from the parameters at a step, counted from 1.
 
-    That is the rate times the mean of the gradients so far over their deviation. `mean` and `square`, zero before the
-    first step, are moved along in place.
+    `mean` and `square`, running means of the gradient and of its square, start at zero and are updated in place.
     """
     mean.lerp_(gradient, 1 - betas[0])
     square.lerp_(gradient.square(), 1 - betas[1])

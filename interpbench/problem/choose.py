@@ -11,14 +11,15 @@ from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.problem.problem import Problem
 
 CHOOSING = 256
-"""Rows that the size of a circuit is chosen on; its edges are ranked on all."""
+"""Number of rows on which the size of a circuit is chosen; edges are ranked on all rows."""
 
 
 def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
-    """The fewest top-scored edges that are faithful: whose loss is at most `share` of that of cutting every edge.
+    """The smallest faithful circuit of top-scored edges.
 
-    The loss is `problem.faithfulness_loss`, on the first `CHOOSING` rows. The number of edges is found by bisection, that
-    is, as if the loss fell with every edge added; it usually does.
+    A circuit is faithful if its loss is at most `share` of the loss with every edge cut. The loss is
+    `problem.faithfulness_loss` on the first `CHOOSING` rows. The number of edges is found by bisection, which assumes
+    that the loss falls with every edge added; it usually does.
     """
     edges = problem.graph.n_edges
     problem = problem.take(slice(CHOOSING))
@@ -35,9 +36,9 @@ def choose_top(problem: Problem, scores: EdgeScores, share: float) -> Circuit:
 
 
 def choose_among(problem: Problem, cuts: Bool[Tensor, "circuit edge"], share: float) -> int:
-    """Which of some circuits, given by the edges they cut, keeps the fewest edges among the faithful ones.
+    """Index of the faithful circuit that keeps the fewest edges; circuits are given by the edges they cut.
 
-    Faithful is meant as in `choose_top`; if none is, the most faithful one is chosen.
+    Faithful is defined as in `choose_top`. If no circuit is faithful, the one with the lowest loss is chosen.
     """
     problem = problem.take(slice(CHOOSING))
     masks = torch.cat([cuts, torch.ones_like(cuts[:1])]).to(problem.full)

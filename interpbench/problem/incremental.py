@@ -1,11 +1,11 @@
-"""The loss of a model under cuts made one by one, from the output back: what greedy pruning spends its time on.
+"""The loss of a model as edges are cut one by one, from the output back: the inner loop of greedy pruning.
 
-Readers are visited from the output to the input. Then everything upstream of the reader whose edge is cut still has
-its clean value, so that the cut adds a known vector, `other_w - clean_w`, to that reader's input; the node is
-computed again, and after it only those nodes that its change reaches over kept edges and that still reach the output.
-Each reader's input (for a head its projection, which is smaller) and each writer's output are kept for that.
+Readers are visited from the output to the input, so everything upstream of the reader whose edge is cut still has its
+clean value. The cut adds a known vector, `other_w - clean_w`, to that reader's input. The node is computed again, and
+after it only the nodes that the change reaches along kept edges and that themselves reach the output. To this end the
+input of each reader (for a head its projection, which is smaller) and the output of each writer are stored.
 
-The last layer is computed at the scored positions only, where nothing else of it is read.
+The last layer is computed at the scored positions only, if no other position of it is read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from interpbench.graph.names import node_of
 from interpbench.problem.losses import Loss
 from interpbench.problem.problem import Problem
 from interpbench.transformer.layers import attend, block_of, mlp, norm_of, project, projections, unembed
@@ -24,7 +25,7 @@ from interpbench.transformer.layers import attend, block_of, mlp, norm_of, proje
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What a cut would change: the loss, inputs and projections by reader, outputs by writer."""
+    """The effect of a cut: the new loss, and the changed inputs and projections by reader and outputs by writer."""
 
     loss: float
     inputs: dict[int, Tensor]
@@ -35,8 +36,8 @@ class Attempt:
 class Incremental:
     """A problem's model under a growing set of cut edges.
 
-    `loss` is the current loss and `cut` the current set, bool `[edge]`. Start it with any set; from then on edges must
-    be cut reader by reader from the output back (the order within a layer's heads is free). A reader or writer is
+    `loss` is the current loss and `cut` the current set, bool `[edge]`. It may start with any set. After that, edges
+    must be cut reader by reader from the output back; the order within a layer's heads is free. A reader or writer is
     *alive* if a path of kept edges leads from it to the logits. Memory: about twice the activations of all rows.
     """
 
@@ -48,7 +49,7 @@ class Incremental:
         self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()
         self._kept = np.zeros((len(self.graph.readers), len(self.graph.writers)), dtype=np.float32)
         self._kept[self.graph.edge_reader, self.graph.edge_writer] = ~self.cut
-        nodes = [name.split("<")[0] for name in self.graph.readers[:-1]]
+        nodes = [node_of(name) for name in self.graph.readers[:-1]]
         self._node = np.array([self.graph.writers.index(name) for name in nodes])
         self._find_live()
 
@@ -68,19 +69,19 @@ class Incremental:
             self._accept(self._follow({r: self._input(r) + self._delta(r, self._cut_into(r)) for r in readers}))
 
     def alive(self, edge: int) -> bool:
-        """Whether the edge's reader can still reach the output; cutting it has no effect otherwise."""
+        """Whether the edge's reader still reaches the output; if not, cutting the edge has no effect."""
         return bool(self._live_readers[self.graph.edge_reader[edge]])
 
     @torch.no_grad()
     def attempt(self, edge: int) -> Attempt:
-        """What cutting one more edge would do."""
+        """The effect of cutting one more edge."""
         reader, writer = int(self.graph.edge_reader[edge]), int(self.graph.edge_writer[edge])
         if not self._live_readers[reader]:
             return Attempt(self.loss, {}, {}, {})
         return self._follow({reader: self._input(reader) + self._delta(reader, np.array([writer]))})
 
     def accept(self, edge: int, attempt: Attempt) -> None:
-        """Cut the edge, given what it does."""
+        """Cut the edge, given its effect."""
         self.cut[edge] = True
         self._kept[self.graph.edge_reader[edge], self.graph.edge_writer[edge]] = 0
         self._find_live()
@@ -97,7 +98,7 @@ class Incremental:
             self._projections.pop(reader, None)
 
     def _find_live(self) -> None:
-        """Which readers have a path of kept edges to the logits."""
+        """Update which readers have a path of kept edges to the logits."""
         writers = self.graph.live_writers(~self.cut)
         self._live_readers = np.append(writers[self._node], True)
 
@@ -106,7 +107,7 @@ class Incremental:
         return np.flatnonzero(self.cut[self.graph.starts[reader] : self.graph.starts[reader + 1]])
 
     def _clean_streams(self, outputs: tuple[Tensor, ...]) -> list[Tensor]:
-        """The residual stream that each site (attention, MLP, ..., logits) reads in the clean run."""
+        """The residual stream of the clean run at each place where it is read: attention, MLP, ..., logits."""
         streams, heads = [], self.config.n_heads
         stream = outputs[0] + outputs[1]
         for layer in range(self.config.n_layers):
@@ -119,13 +120,13 @@ class Incremental:
         return [*streams, stream]
 
     def _is_narrow(self, reader: int) -> bool:
-        """Whether only scored positions of this reader matter: q of the last layer, its MLP, the logits."""
+        """Whether this reader is needed at scored positions only: q of the last layer, its MLP, the logits."""
         per_layer = self.graph.readers_per_layer
         place = reader - (self.config.n_layers - 1) * per_layer
         return place >= per_layer - 1 or (place >= 0 and place % 3 == 0)
 
     def _narrow(self, x: Tensor) -> Tensor:
-        """The last layer's positions of `[feature, position, row]`."""
+        """`[feature, position, row]` at the last layer's positions."""
         return x if x.shape[-2] == len(self._positions) else x.index_select(-2, self._positions)
 
     def _fit(self, reader: int, x: Tensor) -> Tensor:
@@ -139,14 +140,14 @@ class Incremental:
         return self._fit(reader, self._streams[2 * layer + (place == self.graph.readers_per_layer - 1)])
 
     def _delta(self, reader: int, writers: np.ndarray) -> Tensor:
-        """What cutting the edges from these (still clean) writers adds to the reader's input."""
+        """The change of the reader's input when the edges from these (still clean) writers are cut."""
         deltas = [
             self._fit(reader, self.problem.other[w]) - self._fit(reader, self._outputs[w]) for w in writers.tolist()
         ]
         return sum(deltas[1:], deltas[0])
 
     def _follow(self, inputs: dict[int, Tensor]) -> Attempt:
-        """Carry changed inputs through to the loss."""
+        """Propagate changed inputs to the loss."""
         per_layer = self.graph.readers_per_layer
         done = Attempt(self.loss, dict(inputs), {}, {})
         differences: dict[int, Tensor] = {}
@@ -171,7 +172,7 @@ class Incremental:
         return Attempt(loss.item(), done.inputs, done.projections, done.outputs)
 
     def _receive(self, readers: range, inputs: dict[int, Tensor], differences: dict[int, Tensor]) -> list[int]:
-        """Add to the inputs of live readers what changed in the writers they keep; return the readers that changed."""
+        """Add the changes of writers to the inputs of live readers that keep them; return the readers that changed."""
         writers = list(differences)
         changed = [r for r in readers if r in inputs]
         if writers:
@@ -181,7 +182,7 @@ class Incremental:
                 if some:
                     near = [w for w in writers if self._kept[some, w].any()]
                     parts = [self._narrow(differences[w]) if narrow else differences[w] for w in near]
-                    if len(some) == 1:  # a sum needs no copy of all parts side by side
+                    if len(some) == 1:  # a sum needs no stacked copy of all parts
                         added = [sum(parts[1:], parts[0])]
                     else:
                         kept = torch.from_numpy(self._kept[np.ix_(some, near)]).to(parts[0])
@@ -192,7 +193,7 @@ class Incremental:
         return changed
 
     def _project(self, layer: int, readers: list[int], done: Attempt) -> None:
-        """Queries, keys or values of readers from their inputs."""
+        """Compute queries, keys or values of readers from their inputs."""
         weight, bias, norm = self._projectors[layer]
         for narrow in (False, True):
             some = [r for r in readers if self._is_narrow(r) == narrow]
@@ -222,7 +223,7 @@ def _positions(problem: Problem) -> Int[Tensor, " position"]:
     """Positions at which the last layer must be computed."""
     scored = problem.scored.any(0).nonzero().squeeze(-1)
     last = problem.clean.shape[1] - 1
-    # A causal query may be taken out of its row only at the last position, where it sees every key.
+    # Selected queries attend without a causal mask. That is right only at the last position, which sees every key.
     if problem.model.config.attention_dir == "bidirectional" or scored.tolist() == [last]:
         return scored
     return torch.arange(last + 1, device=scored.device)

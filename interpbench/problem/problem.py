@@ -26,16 +26,17 @@ from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
 
 CHUNK = 1 << 24
-"""How many activations (numbers) one pass may hold."""
+"""Largest number of activations (numbers) that one pass holds."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A model to explain, on given data; see `make_problem`.
 
-    `clean` and `corrupted` are token ids, `scored` says where answers count; `other` is what every writer adds where
-    its edge is cut (one row for a mean or zero); `full` and `corrupted_full` are the uncut model's logits on both.
-    `labels` are the program's answers in the form of logits, for a loss that compares with them.
+    `clean` and `corrupted` are token ids; `scored` marks the positions at which answers count. `other` holds the values
+    that cut edges carry, by writer (one row for `mean` and `zero`). `full` and `corrupted_full` are the full model's
+    logits on the clean and the corrupted inputs. `labels` are the program's answers in the form of logits, for the loss
+    `label`.
     """
 
     model: Transformer
@@ -52,28 +53,28 @@ class Problem:
 
     @property
     def graph(self) -> Graph:
-        """Nodes and edges of the model."""
+        """The model's graph of writers, readers and edges."""
         return self.model.graph
 
     @property
     def device(self) -> torch.device:
-        """Where the model is and masks should be."""
+        """Device of the model; masks belong there too."""
         return self.model.device
 
     @property
     def losses_offered(self) -> tuple[Loss, ...]:
-        """The losses that fit the kind of output, and the program's answers where there are any."""
+        """The losses for this kind of output; `label` only if there are labels."""
         return tuple(loss for loss in LOSSES[self.output] if loss != "label" or self.labels is not None)
 
     @property
     def faithfulness_loss(self) -> Loss:
-        """The usual distance of a circuit from the full model: `kl`, or `mse` for numbers."""
+        """The loss that measures how faithful a circuit is to the full model: `kl`, or `mse` for numbers."""
         return "kl" if self.output == "categorical" else "mse"
 
     def check_loss(self, kind: str) -> Loss:
-        """The same loss. Raises UsageError if it does not exist or does not fit the kind of output."""
+        """The loss by that name. Raises UsageError if this problem does not offer it."""
         if kind == "label" and self.labels is None:
-            raise UsageError("loss 'label' compares with the program's answers, which --protocol paper gives")
+            raise UsageError("loss 'label' compares with the program's answers; only --protocol paper provides them")
         if kind not in self.losses_offered:
             raise UsageError(
                 f"loss '{kind}' is not offered for {self.output} outputs; offered: {', '.join(self.losses_offered)}"
@@ -81,7 +82,7 @@ class Problem:
         return kind  # type: ignore[return-value]
 
     def logits(self, mask: Float[Tensor, "*circuit edge"] | None = None) -> Float[Tensor, "*circuit row position out"]:
-        """Outputs on the clean inputs under a mask (0: the edge is kept, 1: it carries `other`); differentiable."""
+        """Logits on the clean inputs under a mask (0: the edge is kept, 1: it carries `other`); differentiable."""
         if mask is None:
             return self.full
         return self.model(self.clean, mask.to(self.full), self.other)
@@ -117,22 +118,22 @@ class Problem:
     def gradients(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
         """Derivative of the loss by every mask entry, at each of the masks, in chunks.
 
-        Per edge w->r: the sum over rows of (other_w - out_w) . dLoss/d(input of r), all as they are under the mask.
+        For edge w->r: the sum over rows of (other_w - out_w) . dLoss/d(input of r), evaluated under the mask.
         """
         return self._attribute(masks, kind, lambda part, outputs: _changes(part.other, outputs))
 
     def attributions(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
         """Edge attribution by the textbook formula (arXiv 2310.10348), at each of the masks, in chunks.
 
-        As `gradients`, but with w's output in the uncut run. At mask 0 the two are equal; where much is cut they are
-        not, because there w's output has moved towards `other_w` by itself (at mask 1: all the way).
+        As `gradients`, but `out_w` is w's output in the plain run. The two are equal at mask 0. They differ where much
+        is cut, because w's output under the mask is already closer to `other_w` (at mask 1: equal to it).
         """
         return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean))
 
     def _attribute(
         self, masks: Tensor, kind: Loss, changes: Callable[[Problem, list[Tensor]], Activations]
     ) -> Float[Tensor, "circuit edge"]:
-        """What cutting an edge changes in its writer, times the gradient by its reader's input, under each mask."""
+        """The change in an edge's writer times the gradient by its reader's input, under each mask."""
         total = self.full.new_zeros(masks.shape)
         for part, share, some in self._chunks(len(masks)):
             taps: list[Tap] = []
@@ -150,15 +151,15 @@ class Problem:
         return total
 
     def take(self, rows: slice | Int[Tensor, " n"]) -> Problem:
-        """The same problem on some of its rows (a mean that edges are cut to stays that of all rows)."""
+        """The same problem on some of its rows; under `mean` ablation `other` stays the mean over all rows."""
         named = {name: getattr(self, name)[rows] for name in ("clean", "corrupted", "scored", "full", "corrupted_full")}
         labels = None if self.labels is None else self.labels[rows]
-        # Contiguous, because all that is added to it or taken from it is: three times as fast as strided rows.
+        # A contiguous copy, because arithmetic on it is three times as fast as on strided rows.
         other = self.other if self.other.shape[-1] == 1 else self.other[..., rows].contiguous()
         return replace(self, **named, labels=labels, other=other)
 
     def _chunks(self, circuits: int) -> Iterator[tuple[Problem, float, slice]]:
-        """Rows, their share of all scored positions, and circuits, such that one pass holds about `CHUNK` numbers."""
+        """Rows, their share of all scored positions, and circuits, such that a pass holds about `CHUNK` numbers."""
         config = self.model.config
         per_layer = 2 * config.d_mlp + config.n_heads * (3 * config.d_model + 4 * config.d_head + self.clean.shape[1])
         width = self.clean.shape[1] * (config.n_layers * per_layer + config.d_model + config.d_vocab_out)
@@ -173,7 +174,7 @@ class Problem:
 
 
 def _changes(other: Activations, outputs: list[Tensor]) -> Activations:
-    """`other` minus all outputs, `[*circuit, writer, feature, position, row]`; in place, as stacking costs as much."""
+    """`other` minus all outputs, `[*circuit, writer, feature, position, row]`, written in place to avoid a stack."""
     changes = outputs[-1].new_empty(*outputs[-1].shape[:-3], len(outputs), *outputs[-1].shape[-3:])
     for writer, output in enumerate(outputs):
         here = changes[..., writer, :, :, :]

@@ -1,4 +1,4 @@
-"""What a technique is, and what it returns."""
+"""The interface of a technique, and its result."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from interpbench.problem.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
-    """What a technique found: a score per edge, perhaps the circuit it would choose, perhaps notes (small JSON).
+    """The result of a technique: a score per edge, and optionally a chosen circuit and notes (small JSON).
 
-    `circuits` are those found at each of the technique's own thresholds, where it searches at each of them anew.
+    `circuits` maps thresholds of the technique to circuits, for a technique that searches anew at each threshold.
     """
 
     scores: EdgeScores
@@ -25,9 +25,9 @@ class Discovery:
 
 @runtime_checkable
 class Technique(Protocol):
-    """A way to find a circuit. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata.
+    """A method of circuit discovery. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata.
 
-    It may have `presets`: by protocol, values of fields that are used where an option is at its default.
+    A technique may have `presets`: for a protocol, values that replace the defaults of fields.
     """
 
     name: str
@@ -35,8 +35,8 @@ class Technique(Protocol):
     Config: type
 
     def discover(self, problem: Problem, config: Any) -> Discovery:
-        """Find a circuit. Deterministic given the problem (its `seed` too) and the configuration.
+        """Find a circuit. Must be deterministic given the problem (with its `seed`) and the configuration.
 
-        Raises UsageError for a configuration that does not fit the problem.
+        Raises UsageError if the configuration does not fit the problem.
         """
         ...

@@ -1,4 +1,4 @@
-"""Shape and kind of a transformer, in TransformerLens's terms."""
+"""Sizes and options of a transformer, by TransformerLens's names."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ KINDS: Mapping[str, tuple[str | None, ...]] = {
     "attention_dir": ("causal", "bidirectional"),
     "normalization_type": (None, "LN", "LNPre"),
 }
-"""The kinds that `layers.py` can compute."""
+"""Options that `layers.py` implements."""
 
 LARGEST = 1_000_000
-"""More than this in one dimension is a mistake in a file."""
+"""Largest size accepted in one dimension; a larger one is a mistake in a file."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Shape and kind of a transformer, in TransformerLens's terms. Raises ValueError for a kind we do not know.
+    """Sizes and options of a transformer, by TransformerLens's names. Raises ValueError for an option not in `KINDS`.
 
-    `attn_scale` divides the attention scores; it is stored because published subjects keep their reference's.
+    `attn_scale` divides the attention scores (0: the root of `d_head`). It is stored because published subjects keep
+    the scale of their reference.
     """
 
     n_layers: int
@@ -51,9 +52,9 @@ class Config:
 
     @classmethod
     def from_json(cls, data: Any) -> Config:
-        """The configuration of `asdict`, from anywhere: names, types and sizes are checked. Raises ValueError."""
+        """The configuration from its `asdict`. Names, types and sizes are checked. Raises ValueError."""
         if not isinstance(data, dict):
-            raise ValueError(f"{shown(data)} where a configuration belongs")
+            raise ValueError(f"expected a configuration, not {shown(data)}")
         known = {field.name: field for field in fields(cls)}
         for name in data.keys() - known.keys():
             raise ValueError(f"a configuration has no {brief(str(name))}")
@@ -66,7 +67,7 @@ class Config:
             if field.type == "float" and not (type(value) in (int, float) and 0 <= value < math.inf):
                 raise ValueError(f"{name} is {shown(value)}, expected a number of at least 0")
             if field.type.startswith("str") and value is not None and not isinstance(value, str):
-                raise ValueError(f"{name} is {shown(value)}, expected a text")
+                raise ValueError(f"{name} is {shown(value)}, expected a string")
         typed: dict[str, Any] = {k: float(v) if known[k].type == "float" else v for k, v in data.items()}
         config = cls(**typed)
         _ = config.graph  # refuses more edges than fit into memory
@@ -74,7 +75,7 @@ class Config:
 
     @property
     def graph(self) -> Graph:
-        """The residual stream's writers, readers and edges."""
+        """The graph of writers, readers and edges."""
         return Graph(self.n_layers, self.n_heads)
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -92,10 +93,10 @@ class Config:
         return shapes | {"unembed.W_U": (d, self.d_vocab_out), "unembed.b_U": (self.d_vocab_out,)}
 
     def check_shapes(self, found: Mapping[str, Sequence[int]]) -> None:
-        """Raise ValueError for the name and shape of a weight that is missing, surplus or of another shape."""
+        """Raise ValueError for a weight that is missing, surplus or of another shape; `found` maps names to shapes."""
         shapes = self.weight_shapes()
         for name in sorted(shapes.keys() ^ found.keys()):
-            wrong = "missing" if name in shapes else "not one of this shape of model"
+            wrong = "missing" if name in shapes else "not one of a model of this configuration"
             raise ValueError(f"weight {brief(name)} is {wrong}")
         for name, shape in shapes.items():
             if tuple(found[name]) != shape:

@@ -1,4 +1,4 @@
-"""What a transformer's layers compute, for activations `[*circuit, feature, position, row]` with rows innermost."""
+"""The layers of a transformer, on activations `[*circuit, feature, position, row]` (see `stream.py` for the layout)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = tuple(
     + [f"mlp.{p}_{x}" for p in "Wb" for x in ("in", "out")]
     + [f"{ln}.{p}" for ln in ("ln1", "ln2") for p in "wb"]
 )
-"""Weights of a block, by their names in it."""
+"""Names of a layer's weights, without the prefix of the layer."""
 
 
 def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
@@ -41,9 +41,9 @@ def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
 def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
 
-    Centring and a layer norm's learned scale (`norm`: scale and shift, for `LN`) are folded into the weight, and the
-    division by the deviation comes afterwards, so that no normalised copy of `x` is made. The mean is a product of its
-    own: as one more row of the weight it would have the gradients of all others copied.
+    Centring and a layer norm's learned scale (`norm`: scale and shift, for `LN`) are folded into the weight. The
+    division by the standard deviation follows the product, so no normalised copy of `x` is made. The mean is a product
+    of its own: as one more row of the weight it would cause a copy of the gradients of all other rows.
     """
     if config.normalization_type is None:
         return affine(weight, x, bias)
@@ -53,7 +53,7 @@ def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, 
 
 
 def _folded(norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and bias with a layer norm's scale, shift and centring in them."""
+    """Weight and bias with a layer norm's scale, shift and centring folded in."""
     if norm is not None:
         bias = bias + weight @ norm[1]
         weight = weight * norm[0]
@@ -66,18 +66,18 @@ def _inverse_deviation(config: Config, x: Tensor, mean: Tensor) -> Tensor:
 
 
 def block_of(weights: Mapping[str, Tensor], layer: int) -> dict[str, Tensor]:
-    """The weights of a layer, by their names in it."""
+    """The weights of a layer, by their names in `BLOCK`."""
     prefix = f"blocks.{layer}."
     return {name: weights[prefix + name] for name in BLOCK if prefix + name in weights}
 
 
 def norm_of(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor] | None:
-    """Scale and shift of a layer norm, None where it has none."""
+    """Scale and shift of a layer norm, None if it has none."""
     return (weights[f"{name}.w"], weights[f"{name}.b"]) if f"{name}.w" in weights else None
 
 
 def heads_of(config: Config, block: Mapping[str, Tensor], heads: Sequence[int]) -> Mapping[str, Tensor]:
-    """The block with the weights of some of its heads only."""
+    """The block with the weights of the given heads only."""
     if len(heads) == config.n_heads:
         return block
     return {k: v[heads] if k.startswith("attn.") and v.ndim > 1 else v for k, v in block.items()}
@@ -104,8 +104,10 @@ def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Ten
 
 
 def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient by the input of each reader, `[*circuit, 3 * head, feature, position, row]`, from that by the
-    `projected` q, k, v, where all heads share the input `x`, `[*circuit, 1, feature, position, row]`.
+    """Gradient by the input of each reader, `[*circuit, 3 * head, feature, position, row]`.
+
+    `gradient` is that by the `projected` q, k, v; all heads share the input `x`, `[*circuit, 1, feature, position,
+    row]`.
     """
     weight, bias = projections(config, block)
     inner, gradient, shape = x.flatten(-2), gradient.flatten(-2), x.shape[-2:]
@@ -130,7 +132,7 @@ def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) ->
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """Softmax attention over positions; all `[*, d_head, position, row]`.
 
-    Small heads with rows innermost throughout; large ones row by row, where matrix products win.
+    Small heads keep rows innermost throughout. Large ones are computed row by row, where matrix products are faster.
     """
     if _is_small(q):
         return _over_positions(_pattern(q, k, causal).transpose(-3, -2), v)
@@ -143,7 +145,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 
 
 def _is_small(x: Tensor) -> bool:
-    """Whether attention runs along the rows: few features times positions, `[*, d_head, position, row]`."""
+    """Whether to compute attention along the rows: few features times positions in `[*, d_head, position, row]`."""
     return x.shape[-3] * x.shape[-2] <= 200
 
 
@@ -161,11 +163,11 @@ def _pattern(q: Tensor, k: Tensor, causal: bool) -> Tensor:
 
 
 class _SmallAttention(torch.autograd.Function):
-    """Attention as sums of outer products over features or positions, a broadcast multiply-add each.
+    """Attention as sums of outer products over features or positions, each a broadcast multiply-add.
 
-    Thousands of products of ten by ten numbers cost their overhead; here every operation runs along the rows, and
-    no intermediate is larger than the scores `[*, query, key, row]`. Queries, keys and values come in one tensor
-    `[*, 3, d_head, position, row]`, so that their gradients need not be put together.
+    Thousands of matrix products of size ten by ten would mostly be overhead. Here every operation runs along the rows,
+    and no intermediate is larger than the scores `[*, query, key, row]`. Queries, keys and values come in one tensor
+    `[*, 3, d_head, position, row]`, so their gradients need no concatenation.
     """
 
     @staticmethod
@@ -217,7 +219,7 @@ def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Logits `[*circuit, row, position, vocab_out]` for the input `[*circuit, feature, position, row]` of `logits`."""
+    """Logits `[*circuit, row, position, vocab_out]` for their input `[*circuit, feature, position, row]`."""
     norm = norm_of(weights, "ln_final")
     logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
     return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))

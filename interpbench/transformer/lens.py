@@ -1,8 +1,8 @@
-"""Our transformers in TransformerLens, and its models in ours (extra `lens`).
+"""Conversion of our transformers to TransformerLens and back (extra `lens`).
 
-`Hooked` has the parameters and hook points of a HookedTransformer, with the shapes that those have there with
-`use_split_qkv_input`, `use_attn_result` and `use_hook_mlp_in` set. TransformerLens 4 has a TransformerBridge instead,
-without hooks on the inputs of single heads: `to_bridge`. All else works with TransformerLens 2 and 3 too.
+`Hooked` has the parameters and hook points of a HookedTransformer with `use_split_qkv_input`, `use_attn_result` and
+`use_hook_mlp_in` set, in the same shapes. TransformerLens 4 replaces HookedTransformer by TransformerBridge, which has
+no hooks on the inputs of single heads; `to_bridge` makes one. Everything else works with TransformerLens 2 and 3 too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WHOLE = {"W_E": "embed", "W_pos": "pos_embed", "W_U": "unembed", "b_U": "unembed
 READERS = ("q_input", "k_input", "v_input")
 EMBEDDINGS = ("embed", "pos_embed", "unembed")
 BUFFERS = (".mask", ".IGNORE")
-"""What the state of a HookedTransformer has besides weights."""
+"""Endings of the names in a HookedTransformer's state that are not weights."""
 
 PLAIN: Mapping[str, Any] = {
     "positional_embedding_type": "standard",
@@ -49,14 +49,14 @@ PLAIN: Mapping[str, Any] = {
     "attn_scores_soft_cap": -1.0,
     "output_logits_soft_cap": -1.0,
 }
-"""Settings of TransformerLens that change what a model computes, and the values that ours have."""
+"""Settings of TransformerLens that change what a model computes, and the values that can be converted."""
 
 
 class Hooked(HookedRootModule):
-    """A transformer with a hook point on everything that a HookedTransformer has one on.
+    """A transformer with the hook points of a HookedTransformer.
 
-    `cfg` is TransformerLens's configuration. Raises ValueError for a `return_type` other than "logits" or None: what
-    the answers of a case are is not the next token.
+    `cfg` is TransformerLens's configuration. `forward` raises ValueError for a `return_type` other than "logits" or
+    None: there is no next-token loss, because the answer of a case is not the next token.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -89,14 +89,14 @@ class Hooked(HookedRootModule):
         return out, transformer_lens.ActivationCache(cache, self, not options.get("remove_batch_dim", False))
 
     def __getattr__(self, name: str) -> Any:
-        """The weights as a HookedTransformer offers them: `W_E`..., and `W_Q`... of all layers `[layer, ...]`."""
+        """The weights as a HookedTransformer names them: `W_E` etc., and `W_Q` etc. of all layers, `[layer, ...]`."""
         if name in PER_LAYER:
             return torch.stack([getattr(getattr(block, PER_LAYER[name]), name) for block in self.blocks])
         return getattr(getattr(self, WHOLE[name]), name) if name in WHOLE else super().__getattr__(name)
 
 
 class Part(nn.Module):
-    """A module with some hook points, and with the weights whose names begin with a prefix."""
+    """A module with the given hook points and the weights whose names begin with a prefix."""
 
     def __init__(self, weights: Mapping[str, nn.Parameter], prefix: str, *hooks: str) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Block(Part):
 
 
 class Attention(Part):
-    """All heads of a layer, each with inputs of its own."""
+    """All heads of a layer, with separate inputs."""
 
     def __init__(self, config: Config, weights: Mapping[str, nn.Parameter], prefix: str) -> None:
         super().__init__(weights, prefix, "q", "k", "v", "attn_scores", "pattern", "z", "result")
@@ -145,7 +145,7 @@ class Attention(Part):
         key: Float[Tensor, "row position head d_model"],
         value: Float[Tensor, "row position head d_model"],
     ) -> Float[Tensor, "row position d_model"]:
-        """What the layer's heads add together, with their bias."""
+        """The sum of the heads' outputs and the bias."""
         read = "rphd,hde->rphe"
         q = self.hook_q(torch.einsum(read, query, self.W_Q) + self.b_Q)
         k = self.hook_k(torch.einsum(read, key, self.W_K) + self.b_K)
@@ -167,12 +167,12 @@ class Mlp(Part):
         self.act_fn = ACTIVATIONS[config.act_fn]
 
     def forward(self, x: Float[Tensor, "row position d_model"]) -> Float[Tensor, "row position d_model"]:
-        """What the MLP adds."""
+        """The MLP's output."""
         return self.hook_post(self.act_fn(self.hook_pre(x @ self.W_in + self.b_in))) @ self.W_out + self.b_out
 
 
 class Norm(Part):
-    """The norm before a reader, or nothing (and then without hook points)."""
+    """The norm before a reader; without normalization the identity, without hook points."""
 
     def __init__(self, config: Config, weights: Mapping[str, nn.Parameter], prefix: str) -> None:
         super().__init__(weights, prefix, *(["scale", "normalized"] if config.normalization_type else []))
@@ -188,7 +188,7 @@ class Norm(Part):
 
 
 def lens_config(model: Transformer) -> Any:
-    """TransformerLens's configuration of the same model: a TransformerBridgeConfig, or what came before it."""
+    """TransformerLens's configuration of the model: a TransformerBridgeConfig, or before version 4 its predecessor."""
     kind = vars(transformer_lens).get("TransformerBridgeConfig") or vars(transformer_lens)["HookedTransformerConfig"]
     flags = {"use_attn_result": True, "use_split_qkv_input": True, "use_hook_mlp_in": True}
     where = {"device": str(model.device), "dtype": model.weights["embed.W_E"].dtype}
@@ -196,7 +196,7 @@ def lens_config(model: Transformer) -> Any:
 
 
 def to_bridge(model: Transformer) -> Any:
-    """The model as a TransformerBridge. Raises UsageError where TransformerLens is older than version 4."""
+    """The model as a TransformerBridge. Raises UsageError if TransformerLens is older than version 4."""
     try:
         from transformer_lens.conversion_utils import convert_tl_checkpoint
         from transformer_lens.model_bridge.sources import native
@@ -206,7 +206,7 @@ def to_bridge(model: Transformer) -> Any:
             f"a TransformerBridge needs transformer-lens 4 or later, not {found}; use to_hooked()"
         ) from None
     config = lens_config(model)
-    # A scale of exactly 1 is refused there, so each layer gets its scale afterwards.
+    # TransformerLens rejects a scale of exactly 1, so each layer gets its scale afterwards.
     config.attn_scale = -1.0
     bridge = native.boot(config, device=config.device, dtype=config.dtype)
     bridge.cfg.attn_scale = model.config.attn_scale
@@ -217,9 +217,9 @@ def to_bridge(model: Transformer) -> Any:
 
 
 def from_lens(model: Any) -> Transformer:
-    """A TransformerBridge, a HookedTransformer or a `Hooked` as a transformer of ours, in float32 on the CPU.
+    """A TransformerBridge, a HookedTransformer or a `Hooked` as a `Transformer`, in float32 on the CPU.
 
-    Raises UsageError, with what is in the way, for a model that computes something else than ours can.
+    Raises UsageError that names the setting or weight, for a model that `Transformer` cannot represent.
     """
     config = getattr(model, "cfg", None)
     if config is None:

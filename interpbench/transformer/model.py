@@ -1,19 +1,16 @@
-"""A transformer every edge of which can be cut.
+"""A transformer in which every edge can be ablated.
 
-The residual stream is a sum. Keep what the writers add apart and let reader `r` see
+The residual stream is the sum of what the writers add. Their outputs are kept apart, and the input of reader `r` is
 
     x_r = sum_w [ out_w + mask[w->r] * (other_w - out_w) ]
 
 where `other_w` is the same writer's output in another run (or its mean, or zero). Mask 0 is the plain run, mask 1 the
-other run; the mask is differentiable and may carry leading dimensions, one circuit each. An interchange intervention
-on a node is 1 on every edge that leaves it. There are no hooks, no modes and nothing is changed in place.
+other run. The mask is differentiable, and its leading dimensions batch over circuits. An interchange intervention on a
+node is 1 on every edge that leaves it. There are no hooks and no modes, and nothing is changed in place.
 
-The same code runs Tracr's compiled references (ReLU, no norm) and trained subjects. Weights carry TransformerLens's
-names and shapes. The bias `b_O` of an attention layer belongs to no head: every later reader sees it uncut, as in
+The same code runs Tracr's compiled references (ReLU, no norm) and trained subjects. Weights have TransformerLens's
+names and shapes. The bias `b_O` of an attention layer belongs to no head, so a mask never removes it, as in
 TransformerLens's `hook_result`.
-
-Layout: activations are `[*circuit, feature, position, row]`, rows innermost, because models are small and rows are
-many: every product is then one large matrix product, and element-wise work runs along memory.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ from interpbench.transformer.stream import Activations, ResidualStream, Tap
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
-    """A configuration with its weights. Raises ValueError for missing, surplus or misshapen weights."""
+    """A configuration with its weights. Raises ValueError for weights that are missing, surplus or of a wrong shape."""
 
     config: Config
     weights: Mapping[str, Tensor]
@@ -50,11 +47,11 @@ class Transformer:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.weights["embed.W_E"].device
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Transformer:
-        """The same transformer elsewhere or in another precision."""
+        """The same transformer on another device or in another precision."""
         return Transformer(self.config, {k: v.to(device=device, dtype=dtype) for k, v in self.weights.items()})
 
     def __call__(
@@ -70,7 +67,7 @@ class Transformer:
 
     @torch.no_grad()
     def writers(self, tokens: Int[Tensor, "*#circuit row position"]) -> Activations:
-        """What every writer adds in the plain run; the `other` of a later run. No gradient flows through it."""
+        """What every writer adds in the plain run, without gradients; serves as `other` of a later run."""
         return torch.stack(self.run(tokens)[1], -4)
 
     def run(
@@ -84,11 +81,12 @@ class Transformer:
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
-        Leading (circuit) dimensions of all arguments broadcast; a mask of its own for each row is a circuit
-        dimension with one row each. To `taps`, if given, one is added for each attention layer, MLP and the logits.
-        `replaced` says, row by row (and position by position), which writers' outputs are the other run's for every
-        reader: an intervention on nodes, at the cost of a plain run. Through `detached` writers no gradient passes.
-        Raises ValueError if the mask does not have one entry per edge, or comes without `other`.
+        Leading (circuit) dimensions of all arguments broadcast. For a mask per row, make each row a circuit of one row.
+        To `taps`, if given, one is added for each attention layer, MLP and the logits.
+        `replaced` marks, by row (and position), the writers whose outputs are the other run's for every reader: an
+        intervention on nodes, at the cost of a plain run. No gradient passes through `detached` writers.
+        Raises ValueError if the mask does not have one entry per edge or comes without `other`, or if there are more
+        positions than `n_ctx`.
         """
         self._check(tokens, mask, other)
         config, weights = self.config, self.weights
@@ -128,7 +126,7 @@ class Transformer:
 
 
 def initialize(config: Config, seed: int) -> Transformer:
-    """Random weights of deviation 0.8 / sqrt(d_model), as in GPT-2; biases 0, norms 1. Same seed, same weights."""
+    """Random weights of standard deviation 0.8 / sqrt(d_model), as in GPT-2; biases 0, norms 1; the seed decides."""
     generator = torch.Generator().manual_seed(seed)
     scale = 0.8 / math.sqrt(config.d_model)
     weights = {}
