@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ import pytest
 import interpbench as ib
 from interpbench.certificate import certify as certificate
 from interpbench.plugins import hookspecs, registry
+from interpbench.plugins.contract import PUBLIC_MODULES
 
 ROOT = Path(__file__).parent.parent
 SCAFFOLD = ROOT / "interpbench" / "scaffold"
 TEMPLATES = sorted(SCAFFOLD.glob("*/interpbench_mytech/__init__.py"))
-README, CONTRIBUTING = ((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("plugins/*/README.md"))]
-DOCUMENTS += sorted(SCAFFOLD.glob("*/README.md"))
+PAGES = ROOT / "docs" / "plugins"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+DOCUMENTS += [*sorted(ROOT.glob("plugins/*/README.md")), *sorted(SCAFFOLD.glob("*/README.md"))]
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -34,11 +36,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """The code of a section of CONTRIBUTING as an installed plugin, its tests run; returns its module."""
+    """The code of a page of docs/plugins as an installed plugin, its tests run; returns its module."""
 
-    def load(title: str) -> Any:
-        (text,) = re.findall(rf"^## {title}\n(.*?)^## ", CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
-        code = blocks(text, "python")
+    def load(name: str) -> Any:
+        code = blocks((PAGES / f"{name}.md").read_text(), "python")
         module = f"page_{tmp_path.name}"
         (tmp_path / f"{module}.py").write_text("\n\n".join(each for each in code if "interpbench.testing" not in each))
         info = tmp_path / "mine-1.0.dist-info"
@@ -63,7 +64,7 @@ def arguments_of(test: Any) -> list[tuple[Any, ...]]:
 
 
 def test_the_case(page: Callable[[str], Any]) -> None:
-    case = page("A case").fraction_of_a
+    case = page("case").fraction_of_a
     assert registry.load().case("my-fraction") is case
     assert isinstance(case, ib.Case) and case.description.startswith("Fraction of 'a'")
     tokens = ["a", "b", "a", "c", "a"]
@@ -72,7 +73,7 @@ def test_the_case(page: Callable[[str], Any]) -> None:
 
 
 def test_the_technique(page: Callable[[str], Any], cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
-    page("A technique")
+    page("technique")
     assert registry.load().technique("mine").name == "mine"
     words = ("--model", subject_folder, "--samples", "50", "--keep", "3", "--out", tmp_path / "runs", "--json")
     record = json.loads(cli("run", "mine", "--case", "3", *words).out)
@@ -84,7 +85,7 @@ def test_the_trainer(
 ) -> None:
     """Also what `train` does with any trainer: subject, certificate and command on the card, nothing else left."""
     monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=100))
-    page("A trainer")
+    page("trainer")
     words = ("train", "untrained", "--case", "3", "--seed", "7", "--out", tmp_path / "new" / "subject")
     ended = cli(*words, "--json")
     assert ended.status == 0, ended.err
@@ -102,7 +103,7 @@ def test_the_trainer(
 
 
 def test_the_follower(page: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
-    page("Following progress")
+    page("progress")
     (follow,) = registry.load().listeners.values()
     follow(event=ib.ProgressEvent("train", "3", "siit", 0, numbers={"loss": 1.0}))
     follow(event=ib.ProgressEvent("train", "3", "siit", 7, numbers={"accuracy": 0.5}, ended=True))
@@ -124,7 +125,8 @@ def test_hooks_and_methods_have_the_signatures_that_are_documented() -> None:
     """In signatures and in examples alike; and all hooks are there."""
     code: dict[str, Any] = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("interpbench_")}
     code |= {"discover": ib.Technique.discover, "train": ib.Trainer.train}
-    stated = re.findall(r"^    (\w+)\((.*)\) -> (.*)$", CONTRIBUTING, flags=re.MULTILINE)
+    pages = "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md")))
+    stated = re.findall(r"^    (\w+)\((.*)\) -> (.*)$", pages, flags=re.MULTILINE)
     assert {name for name, _, _ in stated} == code.keys()
     for name, arguments, returned in stated:
         assert given_names(f"def {name}({arguments})") == without_self(code[name])
@@ -137,7 +139,7 @@ def test_hooks_and_methods_have_the_signatures_that_are_documented() -> None:
 
 
 def test_the_python_of_the_readme() -> None:
-    code, _ = blocks(README, "python")  # the other one needs TransformerLens: tests/test_lens.py
+    (code,) = blocks((ROOT / "README.md").read_text(), "python")
     namespace: dict[str, Any] = {}
     exec(code, namespace)
     case, subject = namespace["case"], namespace["subject"]
@@ -170,6 +172,33 @@ def test_commands_and_options_exist(cli: Callable, command: str) -> None:
         assert re.search(rf"{option}\b", said.out)
     for name in re.findall(r"--case (\S+)", command):
         assert name in ("my-fraction", "mytech", *registry.load().cases)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_python_block_is_run_by_a_test(path: Path) -> None:
+    """Those of the README and docs/plugins here, that of docs/other-tools.md in tests/test_lens.py."""
+    run_here = path.parent == PAGES or path in (ROOT / "README.md", ROOT / "docs" / "other-tools.md")
+    assert run_here or not blocks(path.read_text(), "python")
+
+
+def test_the_contract_page_lists_the_public_names() -> None:
+    sections = re.split(r"^### `([\w.]+)`$", (PAGES / "contract.md").read_text(), flags=re.MULTILINE)[1:]
+    listed = {
+        module: {name for row in re.findall(r"^\| (`.*?) \|", text, re.M) for name in re.findall(r"`(\w+)`", row)}
+        for module, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    assert listed == {module: set(importlib.import_module(module).__all__) for module in PUBLIC_MODULES}
+
+
+def test_every_room_and_loose_module_is_in_the_architecture() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    core = ROOT / "interpbench"
+    rooms = {f"interpbench/{path.parent.name}/" for path in core.glob("*/__init__.py")}
+    modules = {f"interpbench/{path.name}" for path in core.glob("*.py") if path.name != "__init__.py"}
+    assert rooms | modules <= set(re.findall(r"`(interpbench/[^`]*)`", text))
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    ordered = [name.rpartition(".")[2] for layer in layers for name in layer.split(" | ")]
+    assert re.findall(r"^\| `interpbench/(\w+)(?:/|\.py)` \|", text, flags=re.MULTILINE) == ordered
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -198,9 +198,9 @@ def test_there_and_back_is_the_same_subject(subject: Subject, kind: str) -> None
 
 
 @pytest.mark.skipif(OLD, reason="the bridge came with TransformerLens 4")
-def test_the_lines_of_the_readme() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (code,) = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S) if "to_hooked" in block]
+def test_the_lines_of_the_documentation() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "other-tools.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     names: dict[str, Any] = {"ib": ib, "subject": ib.load_subject("3")}
     exec(code, names)
     assert names["again"].weights_hash == names["subject"].weights_hash
