@@ -15,7 +15,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
     """What the checks of a kind take, from the template of the kind with something in a file written differently."""
 
     def load(kind: str, file: str = "__init__.py", old: str = "", new: str = "") -> tuple[Any, ...]:
-        from interpbench.cli.plugins import write
+        from interpbench.plugins.scaffold import write
 
         name = f"t{abs(hash((tmp_path, file, old, new)))}"
         inside = write(name, kind, tmp_path) / f"interpbench_{name}"

@@ -87,14 +87,14 @@ def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> N
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("**/run.json")}
     assert len(times) == 8
     again = cli(*words)
-    assert again.out == first.out and "8 are there already" in again.err
+    assert again.out == first.out and "8 completed already" in again.err
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
     gone = next(iter(times))
     gone.unlink()
     third = cli(*words, "--jobs", "1")
     changed = {path for path, when in times.items() if path.stat().st_mtime_ns != when}
-    assert third.out == first.out and changed == {gone} and "7 are there already" in third.err
+    assert third.out == first.out and changed == {gone} and "7 completed already" in third.err
     told = json.loads(cli(*words, "--json").out)
     assert told["common"] == ["3", "4"] and set(told["methods"]) == {"acdc", "eap"} and "seconds" not in told
     assert told["numbers"]["3"]["eap"]["n"] == 2 and told["pairs"][0]["n"] == 2
@@ -105,7 +105,7 @@ def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: 
     ended = cli(*words, "--out", tmp_path, "--json")
     assert ended.status == 0 and json.loads(ended.out)["common"] == ["3"]
     assert len(list((tmp_path / "3" / "custom" / "eap").glob("*/run.json"))) == 1
-    assert "1 are there already" in cli(*words, "--out", tmp_path).err
+    assert "1 completed already" in cli(*words, "--out", tmp_path).err
 
 
 def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

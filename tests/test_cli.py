@@ -20,8 +20,8 @@ import pytest
 
 import interpbench as ib
 from interpbench.certificate import certify as certificate
+from interpbench.certificate.differences import differences
 from interpbench.cli import console
-from interpbench.cli.verify import differences
 from interpbench.runs import make as making
 from interpbench.subjects.card import certificate_rows
 from interpbench.subjects.subject import Subject

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from interpbench.cli import plugins as scaffold
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.plugins import scaffold
 
 ROOT = Path(__file__).parent.parent
 PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]

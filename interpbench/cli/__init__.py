@@ -1,8 +1,7 @@
-"""The command line. Each command is a few lines; what is heavy is imported inside.
+"""The command line, one module a command. Every module is imported at every start: heavy imports are in functions.
 
-Results go to stdout (`--json` for machines), progress and errors to stderr. Status 0: good, 1: something failed or
-fell short, 2: a mistake in what was asked. Annotations are not strings in this folder: Typer would compile every one of
-them at every start.
+Results go to stdout (`--json` for machines), progress and errors to stderr. Status 0: success, 1: something failed or
+is not certified, 2: a usage error. Annotations of commands are not strings: Typer would compile each at every start.
 """
 
 import os
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from interpbench.cli import groups, hub, judging, listing  # noqa: F401 (their commands are the app's)
+from interpbench.cli import bench, eval, groups, hub, list, plugins, report, score, show, try_, verify  # noqa: F401
 from interpbench.cli.app import app
 from interpbench.errors import InterpbenchError, UsageError
 
@@ -26,7 +25,7 @@ def main() -> None:
         status = _fail(error.format_message(), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
-    except BrokenPipeError:  # whoever read our output has gone: nothing more can be written, not even at exit
+    except BrokenPipeError:  # the reader of our output has gone: nothing more can be written, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     sys.exit(status)

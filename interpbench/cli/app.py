@@ -1,4 +1,4 @@
-"""The app itself, and the words that several commands share."""
+"""The app, and the arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,14 +17,14 @@ Suite = Annotated[str, typer.Option("--suite", metavar="NAME", help="All cases o
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, hub, ...) or a folder.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
-Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="What a cut edge carries.")]
-By = Annotated[Literal["nodes", "edges"], typer.Option("--by", help="Replace nodes, or single edges.")]
+Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="Value of an ablated edge.")]
+By = Annotated[Literal["nodes", "edges"], typer.Option("--by", help="Ablate nodes, or single edges.")]
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw a chart (svg, png or pdf).")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files; do completed runs again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Unique = Annotated[bool, typer.Option("--unique", help="Draw no clean input twice.")]
+Unique = Annotated[bool, typer.Option("--unique", help="Draw every clean input at most once.")]
 Protocol = Annotated[
-    Literal["default", "paper", "mib"], typer.Option("--protocol", help="What is measured beside the ranking.")
+    Literal["default", "paper", "mib"], typer.Option("--protocol", help="Metrics beside those of the ranking.")
 ]
-Resamples = Annotated[int, typer.Option("--resamples", min=1, help="Data seeds, from --seed on.")]
-Runs = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where runs are kept.")]
+Resamples = Annotated[int, typer.Option("--resamples", min=1, help="Number of data seeds, from --seed on.")]
+Runs = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder of the runs.")]

@@ -1,56 +1,97 @@
-"""`bench`: a matrix of runs over processes. What is complete is not done again; a failure does not stop the rest."""
+"""`bench`: a matrix of runs over processes. Completed runs are skipped; a failing run does not stop the others."""
 
-from __future__ import annotations
-
+import os
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from interpbench.cli.choose import cases
+import typer
+
+from interpbench.cli.app import (
+    Ablation,
+    AsJson,
+    Cases,
+    Force,
+    Protocol,
+    Resamples,
+    Runs,
+    Samples,
+    Seed,
+    Suite,
+    Unique,
+    app,
+)
+from interpbench.cli.choose import Choice, split
 from interpbench.cli.console import live_table, print_json, print_lines, print_table
 from interpbench.errors import UsageError
-from interpbench.plugins import registry
-from interpbench.plugins.progress import ProgressEvent, notifier
-from interpbench.report import formats
-from interpbench.report.comparison import compare
-from interpbench.report.runs import Failure, read_folders
-from interpbench.runs import bench
-from interpbench.runs.bench import Job, Matrix, Plan
-from interpbench.subjects.zoo import HUB, UNCERTIFIED
+
+if TYPE_CHECKING:
+    from interpbench.processes import Event
+    from interpbench.report.runs import Failure
+    from interpbench.runs.bench import Job, Plan
+
+METRIC = {"default": "heads.auroc", "paper": "paper.area", "mib": "mib.cpr"}
+"""The metric of the final table, by protocol."""
 
 
-def run(names: str, suite: str, matrix: Matrix, jobs: int, force: bool, dry_run: bool, as_json: bool) -> int:
-    """Plan, run, compare, print; the status is 1 if a run failed."""
-    if not matrix.techniques or not matrix.models:
+@app.command()
+def bench(
+    techniques: Annotated[str, typer.Option(metavar="NAME,...", help="Techniques, with commas between.")],
+    case: Cases = "",
+    suite: Suite = "",
+    models: Annotated[str, typer.Option(metavar="MODEL,...", help="Models, with commas between.")] = "siit",
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="TECHNIQUE.OPTION=VALUE,...", help="Values of an option to run with.")
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[TECHNIQUE.OPTION=VALUE,...]", help="More of the grid.")
+    ] = None,
+    samples: Samples = 1000,
+    seed: Seed = 0,
+    resamples: Resamples = 1,
+    ablation: Ablation = "resample",
+    unique: Unique = False,
+    protocol: Protocol = "default",
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = os.cpu_count() or 1,
+    out: Runs = Path("runs"),
+    certified: Annotated[bool, typer.Option("--certified", help="Leave out subjects without a certificate.")] = False,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run, and stop.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run techniques on many cases in several processes, and compare them. Completed runs are skipped."""
+    from interpbench.runs.bench import Matrix, make_plan
+    from interpbench.runs.record import Conditions
+
+    methods, kinds = tuple(split(techniques)), tuple(split(models))
+    if not methods or not kinds:
         raise UsageError("name --techniques and --models, with commas between")
-    plan = bench.make_plan(matrix, cases(names, suite))
+    conditions = Conditions(samples, seed, ablation, unique, protocol)
+    matrix = Matrix(methods, kinds, (*(grid or ()), *(more or ())), conditions, resamples, out, certified)
+    plan = make_plan(matrix, Choice(case, suite).cases())
     to_do = sorted(plan.jobs, key=lambda job: -job.work) if force else plan.to_do
     lines = _announce(plan, to_do, jobs)
     if dry_run:
         _print_plan(plan, to_do, lines, as_json)
-        return 0
+        return
     print_lines(lines, to="stderr")
     failures = _run(plan, to_do, jobs)
-    runs = read_folders(job.folder for job in plan.jobs)
-    told = compare(runs, METRIC[matrix.conditions.protocol])
-    if as_json:
-        content = {**told.to_json(), "failures": [vars(each) for each in failures], **_left_out(plan)}
-        print_json({key: value for key, value in content.items() if key != "seconds"})
-    else:
-        for table in formats.tables(told, failures, timed=False):
-            print_table(table.title, table.columns, table.rows)
-        print_lines([f"`interpbench report {matrix.out}` says more, and draws"])
-    return 1 if failures else 0
+    _print(plan, failures, METRIC[protocol], as_json)
+    if not as_json:
+        print_lines([f"for all tables and figures: `interpbench report {out}`"])
+    if failures:
+        raise typer.Exit(1)
 
 
-METRIC = {"default": "heads.auroc", "paper": "paper.area", "mib": "mib.cpr"}
-"""What the final table is about, by protocol."""
+def _announce(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> list[str]:
+    """What is going to be run, what is left out, and how long it may take."""
+    from interpbench.runs.bench import estimate
+    from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
-
-def _announce(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[str]:
     count = {what: len({getattr(job, what) for job in plan.jobs}) for what in ("case", "model", "config")}
     lines = [
         f"{len(plan.jobs)} runs: {count['case']} cases, {count['model']} models, {count['config']} techniques and "
-        f"settings; {len(plan.jobs) - len(to_do)} are there already"
+        f"settings; {len(plan.jobs) - len(to_do)} completed already"
     ]
     lines += [f"no {model} model, left out: {', '.join(names)}" for model, names in plan.missing.items()]
     lines += [f"not certified, left out: {', '.join(names)} ({model})" for model, names in plan.uncertified.items()]
@@ -58,19 +99,19 @@ def _announce(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[str]:
     if not to_do:
         return lines
     remaining = set(to_do)
-    seconds, unknown = bench.estimate(to_do, [job for job in plan.jobs if job not in remaining])
+    seconds, unknown = estimate(to_do, [job for job in plan.jobs if job not in remaining])
     if seconds is not None:
-        lines.append(f"about {_duration(seconds / jobs)} in {jobs} processes, judged by runs that are there")
+        lines.append(f"about {_duration(seconds / jobs)} in {jobs} processes, estimated from completed runs")
     if unknown:
-        lines.append(f"no run of {', '.join(unknown)} to judge the time by")
+        lines.append(f"no completed run of {', '.join(unknown)} to estimate the time from")
     return lines
 
 
-def _left_out(plan: Plan) -> dict[str, Any]:
+def _left_out(plan: "Plan") -> dict[str, Any]:
     return {"missing": dict(plan.missing), "uncertified": dict(plan.uncertified)}
 
 
-def _print_plan(plan: Plan, to_do: Sequence[Job], lines: Sequence[str], as_json: bool) -> None:
+def _print_plan(plan: "Plan", to_do: "Sequence[Job]", lines: Sequence[str], as_json: bool) -> None:
     remaining = set(to_do)
     rows = [(job.name, "to do" if job in remaining else "done") for job in plan.jobs]
     if as_json:
@@ -80,38 +121,75 @@ def _print_plan(plan: Plan, to_do: Sequence[Job], lines: Sequence[str], as_json:
     print_table("plan", ("run", "state"), rows)
 
 
-def _run(plan: Plan, to_do: Sequence[Job], jobs: int) -> list[Failure]:
-    """Do the jobs under a live table, one line for each technique and model; returns the failures in plan's order."""
+def _print(plan: "Plan", failures: "list[Failure]", metric: str, as_json: bool) -> None:
+    """Compare all runs of the plan, without their times: the output is the same however often bench is started."""
+    from interpbench.report import formats
+    from interpbench.report.comparison import compare
+    from interpbench.report.runs import read_folders
+
+    comparison = compare(read_folders(job.folder for job in plan.jobs), metric)
+    if as_json:
+        content = {**comparison.to_json(), "failures": [vars(each) for each in failures], **_left_out(plan)}
+        print_json({key: value for key, value in content.items() if key != "seconds"})
+        return
+    for table in formats.tables(comparison, failures, timed=False):
+        print_table(table.title, table.columns, table.rows)
+
+
+def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "list[Failure]":
+    """Do the jobs under a live table; returns the failures in the order of the plan."""
+    from interpbench.plugins import registry
+    from interpbench.plugins.progress import ProgressEvent, notifier
+    from interpbench.report.runs import Failure
+    from interpbench.runs.bench import run_plan
+
     failures: dict[Job, Failure] = {}
-    lines = {_line(job): [0, 0, 0, []] for job in plan.jobs}
-    for job in plan.jobs:
-        lines[_line(job)][0] += 1
-    for job in set(plan.jobs) - set(to_do):
-        lines[_line(job)][1] += 1
+    lines = _lines(plan, to_do)
     with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads>")) as show:
         notify, ended = notifier(registry.load().listeners), 0
-        for job, event in bench.run_plan(to_do, jobs):
-            line = lines[_line(job)]
+        for job, event in run_plan(to_do, jobs):
+            lines[job.technique, job.model].add(event)
             ended += event.ended
             if event.error is not None:
                 failures[job] = Failure(job.name, event.error)
-                line[2] += 1
             elif event.ended:
-                line[1] += 1
-                line[3].append(event.value["metrics"]["heads"]["auroc"])
                 news = ProgressEvent("bench", job.case, job.technique, job.conditions.seed, ended, len(to_do))
                 notify(news.after(event.value["metrics"], ended=True))
-            show([(*name, *counts[:3], _mean(counts[3])) for name, counts in lines.items()])
+            show([(*name, *line.cells) for name, line in lines.items()])
     return [failures[job] for job in plan.jobs if job in failures]
 
 
-def _line(job: Job) -> tuple[str, str]:
-    return job.technique, job.model
+class _Line:
+    """A line of the live table: how far the runs of one technique on one model are."""
+
+    def __init__(self) -> None:
+        self.runs = self.done = self.failed = 0
+        self.aurocs: list[float] = []
+
+    def add(self, event: "Event") -> None:
+        """Count a run that has ended."""
+        if event.error is not None:
+            self.failed += 1
+        elif event.ended:
+            self.done += 1
+            auroc = event.value["metrics"]["heads"]["auroc"]
+            self.aurocs += [] if auroc is None else [auroc]
+
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        """Numbers of runs, of those done and failed, and the mean AUROC of those done in this call."""
+        return self.runs, self.done, self.failed, sum(self.aurocs) / len(self.aurocs) if self.aurocs else None
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+def _lines(plan: "Plan", to_do: "Sequence[Job]") -> dict[tuple[str, str], _Line]:
+    """A line for each technique and model of the plan."""
+    lines: dict[tuple[str, str], _Line] = {}
+    remaining = set(to_do)
+    for job in plan.jobs:
+        line = lines.setdefault((job.technique, job.model), _Line())
+        line.runs += 1
+        line.done += job not in remaining
+    return lines
 
 
 def _duration(seconds: float) -> str:

@@ -1,23 +1,41 @@
-"""Which cases and subjects a command is about."""
+"""Which cases a command works on."""
 
 from __future__ import annotations
 
-from interpbench.cases.case import Case
-from interpbench.catalogue.suites import suite_cases
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from interpbench.errors import UsageError
-from interpbench.plugins import registry
+
+if TYPE_CHECKING:
+    from interpbench.cases.case import Case
 
 
-def cases(names: str, suite: str) -> list[Case]:
-    """The cases named, with commas between, or those of the suite. Raises UsageError unless exactly one is given."""
-    installed = registry.load()
-    if bool(names) == bool(suite):
-        raise UsageError("name cases (with commas between) or a --suite" + (", not both" if names else ""))
-    if suite:
-        return suite_cases(suite, installed.cases)
-    return [installed.case(name) for name in dict.fromkeys(filter(None, map(str.strip, names.split(","))))]
+@dataclass(frozen=True)
+class Choice:
+    """Cases by name, with commas between, or a suite."""
+
+    names: str
+    suite: str
+
+    def cases(self) -> list[Case]:
+        """The cases. Raises UsageError unless exactly one of names and suite is given."""
+        from interpbench.catalogue.suites import suite_cases
+        from interpbench.plugins import registry
+
+        if bool(self.names) == bool(self.suite):
+            raise UsageError("name cases (with commas between) or a --suite" + (", not both" if self.names else ""))
+        installed = registry.load()
+        if self.suite:
+            return suite_cases(self.suite, installed.cases)
+        return [installed.case(name) for name in dict.fromkeys(split(self.names))]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether a single case is named: the command's JSON is then an object instead of a list."""
+        return not self.suite and "," not in self.names
 
 
-def is_one(names: str, suite: str) -> bool:
-    """Whether a single case was named: its JSON is then an object, not a list."""
-    return not suite and "," not in names
+def split(text: str) -> list[str]:
+    """The words of a text with commas between."""
+    return [word for word in map(str.strip, text.split(",")) if word]

@@ -1,4 +1,4 @@
-"""What the command line shows: tables and JSON on stdout, progress on stderr of a terminal only."""
+"""Output: tables and JSON on stdout, progress on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any, Literal
 from interpbench.table import cell
 
 WIDE = 200
-"""Columns where there is no terminal to ask."""
+"""Width of tables if stdout is not a terminal."""
 
 
 def print_json(value: Any) -> None:
-    """Strict JSON: no NaN."""
+    """Print strict JSON. Raises ValueError for NaN and infinity."""
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
 def print_lines(lines: Iterable[str], to: Literal["stdout", "stderr"] = "stdout") -> None:
-    """Plain lines."""
+    """Print plain lines."""
     for line in lines:
         print(line, file=getattr(sys, to))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table; a column whose name ends in > is aligned to the right, columns without names have no header."""
+    """Print a table; a column whose name ends in > is aligned to the right, without names there is no header."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDE
@@ -64,9 +64,9 @@ def progress(title: str, total: int | None = None) -> Iterator[Callable[[int, Ma
 def progress_of_many(
     title: str, names: Sequence[str]
 ) -> Iterator[Callable[[str, Mapping[str, Any] | None, bool], None]]:
-    """A live table on stderr, if that is a terminal: a bar for all, a line for each that is running.
+    """Progress bars on stderr, if that is a terminal: one for all items, one for each that is running.
 
-    Yields a function of a name, the numbers to show, and whether it has ended.
+    Yields a function of an item's name, the numbers to show, and whether the item has ended.
     """
     if not sys.stderr.isatty():
         yield lambda name, facts, ended: None
@@ -89,7 +89,7 @@ def progress_of_many(
 
 @contextmanager
 def live_table(columns: Sequence[str]) -> Iterator[Callable[[Sequence[Sequence[Any]]], None]]:
-    """A table on stderr, if that is a terminal, that is drawn anew with the rows given and goes when it is done."""
+    """A table on stderr, if that is a terminal; yields a function that draws it with new rows. Removed at the end."""
     if not sys.stderr.isatty():
         yield lambda rows: None
         return
@@ -101,7 +101,7 @@ def live_table(columns: Sequence[str]) -> Iterator[Callable[[Sequence[Sequence[A
 
 
 def _bars() -> Any:
-    """Bars on stderr that go when they are done; a task has the field `facts`, text after its bar."""
+    """Progress bars on stderr, removed at the end; the field `facts` of a task is the text after its bar."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,90 +1,65 @@
-"""`plugins new`: the package of a new plugin, which installs and passes its tests as it is.
+"""`plugins`: the installed plugins, and `plugins new`, which starts one."""
 
-The templates in `interpbench/scaffold/` are packages that work themselves, under the name `mytech`.
-"""
-
-from __future__ import annotations
-
-import keyword
-import re
-import tempfile
-from importlib import metadata
 from pathlib import Path
+from typing import Annotated, Any
 
-from interpbench.cli.console import print_json, print_lines
-from interpbench.errors import InterpbenchError, UsageError
-from interpbench.plugins import registry
+import typer
 
-TEMPLATES = Path(__file__).parent.parent / "scaffold"
-KINDS = ("technique", "case", "trainer")
-NAME = "mytech"
+from interpbench.cli.app import AsJson, app
+from interpbench.cli.console import print_json, print_lines, print_table
+from interpbench.errors import UsageError
+
+plugins = typer.Typer(help="List the installed plugins: what they provide, or why they are broken; start a new one.")
+app.add_typer(plugins, name="plugins")
 
 
-def new(name: str, kind: str, as_json: bool) -> None:
-    """Write the package and say what to do with it."""
-    folder = write(name, kind, Path.cwd())
+@plugins.callback(invoke_without_command=True)
+def _plugins(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from interpbench.catalogue.inventory import PARTS
+    from interpbench.plugins.registry import load
+
+    rows = PARTS["plugins"](load())
+    if as_json:
+        print_json({"plugins": rows})
+        return
+    shown = [[row["name"], row["distribution"], row["version"], row["error"] or _provides(row)] for row in rows]
+    print_table("plugins", ("name", "distribution", "version", "provides, or why it is broken"), shown)
+
+
+def _provides(plugin: dict[str, Any]) -> str:
+    kinds = ("cases", "trainers", "techniques")
+    provides = [f"{kind}: {', '.join(plugin[kind])}" for kind in kinds if plugin[kind]]
+    return "; ".join([*provides, *["follows progress"] * plugin["progress"]])
+
+
+@plugins.command("new")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits, _.")],
+    technique: Annotated[bool, typer.Option("--technique", help="A technique (the default).")] = False,
+    case: Annotated[bool, typer.Option("--case", help="A case.")] = False,
+    trainer: Annotated[bool, typer.Option("--trainer", help="A trainer.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the package of a new plugin into interpbench-NAME: it installs, runs, and passes its own tests."""
+    from interpbench.plugins import scaffold
+
+    chosen = [kind for kind, wanted in zip(scaffold.KINDS, (technique, case, trainer), strict=True) if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{' and --'.join(chosen)}: one kind at a time")
+    kind = chosen[0] if chosen else "technique"
+    folder = scaffold.write(name, kind, Path.cwd())
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if as_json:
         print_json({"name": name, "kind": kind, "folder": str(folder), "files": files})
         return
+    first_use = {"technique": f"run {name} --case 3", "trainer": f"train {name} --case 3", "case": f"show {name}"}
     print_lines(
         [
-            f"{folder.name}: a {kind} that works; its algorithm is yours to change",
+            f"{folder.name}: a {kind} that works; replace its algorithm with yours",
             f"  pip install -e './{folder.name}[test]'",
             f"  python -m pytest {folder.name}",
-            f"  interpbench {_first_use(name, kind)}",
+            f"  interpbench {first_use[kind]}",
         ]
     )
-
-
-def _first_use(name: str, kind: str) -> str:
-    return {"technique": f"run {name} --case 3", "trainer": f"train {name} --case 3"}.get(kind, f"show {name}")
-
-
-def write(name: str, kind: str, where: Path) -> Path:
-    """Write a new plugin's package into a folder of its own in `where`: all of it or nothing; returns the folder.
-
-    Raises UsageError for a name that will not do or is taken, InterpbenchError if nothing can be written there.
-    """
-    check_name(name, kind)
-    folder = where / f"interpbench-{name}"
-    if folder.exists():
-        raise UsageError(f"{folder.name} exists; choose another name, or another folder to be in")
-    template = TEMPLATES / kind
-    try:
-        with tempfile.TemporaryDirectory(dir=where, prefix=f".{folder.name}.") as aside:
-            made = Path(aside) / folder.name
-            for path in template.rglob("*"):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    target = made / _renamed(str(path.relative_to(template)), name)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_text(_renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
-            made.rename(folder)
-    except OSError as error:
-        raise InterpbenchError(f"{error.filename or folder}: {error.strerror}; nothing was written") from None
-    return folder
-
-
-def _renamed(text: str, name: str) -> str:
-    as_class = "".join(part.capitalize() for part in name.split("_"))
-    return text.replace(NAME, name).replace(NAME.capitalize(), as_class)
-
-
-def check_name(name: str, kind: str) -> None:
-    """Raise UsageError unless a new plugin, with a thing of the kind, can have the name."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        like = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_0123456789") or "my_technique"
-        raise UsageError(
-            f"'{name}' cannot be the name of a package: expected a letter, then letters, digits or _, all lower-case"
-            + (f", such as '{like}'" if like != name and not keyword.iskeyword(like) else "")
-        )
-    installed = registry.load()
-    taken = {plugin.name: f"plugin of {plugin.distribution}" for plugin in installed.plugins}
-    taken |= dict.fromkeys(getattr(installed, f"{kind}s"), kind)
-    if name in taken:
-        raise UsageError(f"there is a {taken[name]} '{name}' already; choose another name")
-    try:
-        metadata.version(f"interpbench-{name}")
-    except metadata.PackageNotFoundError:
-        return
-    raise UsageError(f"a distribution interpbench-{name} is installed already; choose another name")

@@ -1,54 +1,88 @@
 """`report`: tables, figures and a page from run folders."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
+from interpbench.cli.app import AsJson, Force, app
 from interpbench.cli.console import print_lines, print_table
 from interpbench.errors import UsageError, unknown
-from interpbench.files import refuse_existing, write_new
-from interpbench.report import formats
-from interpbench.report.comparison import compare
-from interpbench.report.runs import METRICS, read_runs
+
+if TYPE_CHECKING:
+    from interpbench.report.runs import Failure, Run
 
 FORMATS = {".txt": "text", ".csv": "csv", ".md": "markdown", ".json": "json", ".html": "html"}
-"""What the ending of a file's name asks for."""
+"""The format of a file by the ending of its name."""
 
 
-def report(roots: Sequence[Path], form: str, metric: str, out: Path | None, force: bool) -> int:
-    """Print a report, or write it to a file; the status is 1 if what was read holds failed runs."""
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs.")],
+    form: Annotated[
+        Literal["text", "csv", "markdown", "json", "html"] | None,
+        typer.Option("--format", help="Default: by the ending of --out, or text."),
+    ] = None,
+    metric: Annotated[str, typer.Option(metavar="NAME", help="The metric to compare: heads.auroc, paper.area, ...")] = (
+        "heads.auroc"
+    ),
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs: tables, statistics, figures; as text, CSV, Markdown, JSON or one page of HTML."""
+    from interpbench.files import refuse_existing, write_new
+    from interpbench.report.runs import METRICS, read_runs
+
     if metric not in METRICS:
         raise UsageError(f"{unknown('metric', metric, METRICS)}; there are: {', '.join(METRICS)}")
-    form = form or FORMATS.get(out.suffix if out else ".txt", "")
+    form_name = _form("json" if as_json else form, out)
+    if out is not None:
+        refuse_existing(out, force)
+    found, failures, left_out = read_runs(runs)
+    if left_out:
+        print_lines([f"{left_out} runs left out: their weights or programs have been replaced since"], to="stderr")
+    if form_name == "text" and out is None:
+        _print(found, failures, metric)
+    elif out is None:
+        print(_text(form_name, found, failures, metric), end="")
+    else:
+        write_new(out, _text(form_name, found, failures, metric), force)
+        print_lines([f"written to {out}"])
+    if failures:
+        raise typer.Exit(1)
+
+
+def _form(form: str | None, out: Path | None) -> str:
+    """The format: as stated, else by the ending of the file's name. Raises UsageError if there is none."""
+    form = form or FORMATS.get(out.suffix if out else ".txt")
     if not form:
         raise UsageError(f"what form has {out}? Its name may end in {', '.join(FORMATS)}, or give --format")
     if form == "html" and out is None:
         raise UsageError("a page needs a file: --out report.html")
-    if out is not None:
-        refuse_existing(out, force)
-    runs, failures, left_out = read_runs(roots)
-    told = compare(runs, metric)
-    if left_out:
-        print_lines([f"{left_out} runs on weights or programs that have been replaced since are left out"], to="stderr")
-    tables = formats.tables(told, failures)
-    if form == "text" and out is None:
-        for table in tables:
-            print_table(table.title, table.columns, table.rows)
-    else:
-        if form == "html":
-            from interpbench.report.page import page
+    return form
 
-            text = page(runs, told, failures)
-        elif form == "csv":
-            text = formats.as_csv(told)
-        elif form == "json":
-            text = formats.as_json(told, failures) + "\n"
-        else:
-            text = formats.as_markdown(tables)
-        if out is None:
-            print(text, end="")
-        else:
-            write_new(out, text, force)
-            print_lines([f"written to {out}"])
-    return 1 if failures else 0
+
+def _print(runs: "list[Run]", failures: "list[Failure]", metric: str) -> None:
+    from interpbench.report import formats
+    from interpbench.report.comparison import compare
+
+    for table in formats.tables(compare(runs, metric), failures):
+        print_table(table.title, table.columns, table.rows)
+
+
+def _text(form: str, runs: "list[Run]", failures: "list[Failure]", metric: str) -> str:
+    """The report in a format; text is written as Markdown, which has the same tables."""
+    from interpbench.report import formats
+    from interpbench.report.comparison import compare
+
+    comparison = compare(runs, metric)
+    if form == "html":
+        from interpbench.report.page import page
+
+        return page(runs, comparison, failures)
+    if form == "csv":
+        return formats.as_csv(comparison)
+    if form == "json":
+        return formats.as_json(comparison, failures) + "\n"
+    return formats.as_markdown(formats.tables(comparison, failures))

@@ -1,34 +1,89 @@
-"""`run`: one technique on one or many cases. A case that fails is shown, and the others go on."""
-
-from __future__ import annotations
+"""`run`: one technique on one or many cases. A case that fails is reported, and the others continue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from interpbench.cases.case import Case
-from interpbench.cli.choose import cases, is_one
+import typer
+
+from interpbench.cli.app import (
+    Ablation,
+    AsJson,
+    Cases,
+    Force,
+    Model,
+    Protocol,
+    Resamples,
+    Runs,
+    Samples,
+    Seed,
+    Suite,
+    Unique,
+)
+from interpbench.cli.choose import Choice
 from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError, one_line
-from interpbench.processes import tune_process
-from interpbench.report.comparison import summary
-from interpbench.runs.run import Result
-from interpbench.runs.run import run as run_one
-from interpbench.subjects.subject import Subject
-from interpbench.subjects.zoo import HUB, UNCERTIFIED, load_subject
 from interpbench.table import cell
+
+if TYPE_CHECKING:
+    from interpbench.cases.case import Case
+    from interpbench.runs.run import Result
+    from interpbench.subjects.subject import Subject
+
+
+def run(
+    technique: str,
+    config: Any,
+    context: typer.Context,
+    case: Cases = "",
+    suite: Suite = "",
+    model: Model = "siit",
+    samples: Samples = 1000,
+    seed: Seed = 0,
+    resamples: Resamples = 1,
+    ablation: Ablation = "resample",
+    unique: Unique = False,
+    protocol: Protocol = "default",
+    out: Runs = Path("runs"),
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a technique; status 1 if a case failed. Raises InterpbenchError if it was the only case."""
+    conditions = {"samples": samples, "ablation": ablation, "unique": unique, "protocol": protocol}
+    options = {name: value for name, value in vars(config).items() if _was_typed(context, name)}
+    settings = {**conditions, "out": out, "force": force, **options}
+    choice = Choice(case, suite)
+    outcomes = _attempt_all(technique, choice.cases(), model, range(seed, seed + resamples), settings)
+    failed = [each.error for each in outcomes if each.error]
+    if failed and choice.is_one:
+        error = failed[0]
+        raise error if isinstance(error, InterpbenchError) else InterpbenchError(one_line(error))
+    if as_json:
+        print_json(outcomes[0].json() if choice.is_one else [each.json() for each in outcomes])
+    else:
+        _print(technique, outcomes)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _was_typed(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: a result for every data seed, or an error."""
+    """The outcome for a case: a result for every data seed, or an error."""
 
     case: str
-    results: tuple[Result, ...] = ()
+    results: "tuple[Result, ...]" = ()
     error: Exception | None = None
+    published: bool = False
+    """Whether the subject is one from the hub, without a certificate."""
 
     def json(self) -> Any:
-        """The content of run.json; of several runs, these and a summary; or the error."""
+        """The content of run.json; for several seeds, all of them and a summary; or the error."""
         if self.error:
             return {"case": self.case, "error": one_line(self.error)}
         records = [result.record for result in self.results]
@@ -36,37 +91,32 @@ class Outcome:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Metrics over the seeds; see `interpbench.report.tables.summary`."""
+        """Metrics over the seeds; see `interpbench.report.comparison.summary`."""
+        from interpbench.report.comparison import summary
+
         return summary([result.record for result in self.results])
 
 
-def run(
-    technique: str, names: str, suite: str, model: str, settings: Mapping[str, Any], resamples: int, as_json: bool
-) -> int:
-    """Run, print, and return the status: 1 if a case failed. Raises InterpbenchError if a single one was asked for."""
+def _attempt_all(
+    technique: str, cases: "list[Case]", model: str, seeds: range, settings: Mapping[str, Any]
+) -> list[Outcome]:
+    """Run all cases. Raises UsageError if a subject does not exist: then nothing is run."""
+    from interpbench.processes import tune_process
+
     tune_process()
-    chosen = cases(names, suite)
-    subjects = [_load(case, model) for case in chosen]
+    subjects = [_load(case, model) for case in cases]
     outcomes = []
-    with progress(technique, len(chosen)) as update:
-        for done, (case, subject) in enumerate(zip(chosen, subjects, strict=True)):
-            outcomes.append(_attempt(technique, case, subject, settings, resamples))
-            update(done + 1, {})
-    failed = [each.error for each in outcomes if each.error]
-    if is_one(names, suite):
-        for error in failed:
-            raise error if isinstance(error, InterpbenchError) else InterpbenchError(one_line(error))
-    if as_json:
-        print_json(outcomes[0].json() if is_one(names, suite) else [each.json() for each in outcomes])
-    else:
-        _print(technique, outcomes)
-        if any(isinstance(each, Subject) and each.card.get("kind") == HUB for each in subjects):
-            print_lines([UNCERTIFIED])
-    return 1 if failed else 0
+    with progress(technique, len(cases)) as update:
+        for done, (case, subject) in enumerate(zip(cases, subjects, strict=True), 1):
+            outcomes.append(_attempt(technique, case, subject, seeds, settings))
+            update(done, {})
+    return outcomes
 
 
-def _load(case: Case, model: str) -> Subject | InterpbenchError:
-    """The subject, or in what way it is damaged. Raises UsageError if there is none: then nothing is run at all."""
+def _load(case: "Case", model: str) -> "Subject | InterpbenchError":
+    """The subject, or how it is damaged. Raises UsageError if there is none."""
+    from interpbench.subjects.zoo import load_subject
+
     try:
         return load_subject(case, model)
     except UsageError:
@@ -76,35 +126,52 @@ def _load(case: Case, model: str) -> Subject | InterpbenchError:
 
 
 def _attempt(
-    technique: str, case: Case, subject: Subject | InterpbenchError, settings: Mapping[str, Any], resamples: int
+    technique: str, case: "Case", subject: "Subject | InterpbenchError", seeds: range, settings: Mapping[str, Any]
 ) -> Outcome:
+    from interpbench.runs.run import run as run_one
+    from interpbench.subjects.zoo import HUB
+
     if isinstance(subject, InterpbenchError):
         return Outcome(case.name, error=subject)
+    published = subject.card.get("kind") == HUB
     try:
-        seeds = range(settings["seed"], settings["seed"] + resamples)
-        return Outcome(case.name, tuple(run_one(technique, subject, **{**settings, "seed": seed}) for seed in seeds))
-    except Exception as error:  # shown and counted by `run`; the runner has kept the traceback in error.txt
-        return Outcome(case.name, error=error)
+        results = tuple(run_one(technique, subject, **settings, seed=seed) for seed in seeds)
+    except Exception as error:  # reported by `run`; the traceback is kept in error.txt
+        return Outcome(case.name, error=error, published=published)
+    return Outcome(case.name, results, published=published)
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:
+    from interpbench.subjects.zoo import UNCERTIFIED
+
     print_results(technique, [result for each in outcomes for result in each.results])
     added = [(each.case, *facts) for each in outcomes for result in each.results for facts in _protocol_facts(result)]
-    print_table("the protocol's", ("case", "metric", "value>"), added) if added else None
+    if added:
+        print_table("metrics of the protocol", ("case", "metric", "value>"), added)
     repeated = [each for each in outcomes if len(each.results) > 1]
     if repeated:
-        told = [(each.case, name, numbers) for each in repeated for name, numbers in each.summary.items()]
-        rows = [
-            (case, name, numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
-            for case, name, numbers in told
-            if isinstance(numbers, dict)
-        ]
-        print_table("over data seeds", ("case", "metric", "seeds>", "mean>", "95 % from>", "to>"), rows)
-        print_lines(f"case {each.case}: Jaccard of the circuits {cell(each.summary['jaccard'])}" for each in repeated)
+        _print_summaries(repeated)
     print_lines([f"case {each.case} failed: {one_line(each.error)}" for each in outcomes if each.error], to="stderr")
+    if any(each.published for each in outcomes):
+        print_lines([UNCERTIFIED])
 
 
-def _protocol_facts(result: Result) -> list[tuple[str, Any]]:
+def _print_summaries(repeated: list[Outcome]) -> None:
+    """Means over the data seeds, and how similar the circuits are."""
+    summaries = {each.case: each.summary for each in repeated}
+    rows = [
+        (case, name, numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
+        for case, summary in summaries.items()
+        for name, numbers in summary.items()
+        if isinstance(numbers, dict)
+    ]
+    print_table("over data seeds", ("case", "metric", "seeds>", "mean>", "95 % from>", "to>"), rows)
+    print_lines(
+        f"case {case}: Jaccard of the circuits {cell(summary['jaccard'])}" for case, summary in summaries.items()
+    )
+
+
+def _protocol_facts(result: "Result") -> list[tuple[str, Any]]:
     """The single numbers that a protocol adds to the ranking."""
     return [
         (f"{name}.{key}", value)
@@ -114,13 +181,13 @@ def _protocol_facts(result: Result) -> list[tuple[str, Any]]:
     ]
 
 
-def print_results(title: str, results: Sequence[Result]) -> None:
-    """The table of results, of runs or of files, one a line."""
+def print_results(title: str, results: "Sequence[Result]") -> None:
+    """The table of results, one a line; they come from runs or from files."""
     columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
     print_table(title, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), list(map(_row, results)))
 
 
-def _row(result: Result) -> list[Any]:
+def _row(result: "Result") -> list[Any]:
     record, heads = result.record, result.metrics["heads"]
     chosen = heads["chosen"] or {}
     return [

@@ -1,15 +1,28 @@
-"""`score`: a file of any tool against the truth."""
-
-from __future__ import annotations
+"""`score`: a circuit or edge scores of any tool, judged against the true circuit."""
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from interpbench.cli.app import AsJson, Model, app
 from interpbench.cli.console import print_json
 from interpbench.cli.run import print_results
-from interpbench.runs.score import score as score_one
 
 
-def score(file: Path, case: str, model: str, absolute: bool, as_json: bool) -> None:
-    """Judge the file and print what `run` prints."""
-    result = score_one(file, case, model, absolute=absolute)
-    print_json(result.record) if as_json else print_results(file.name, [result])
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Circuit file of MIB or EAP-IG (.json, .pt), or ours.")],
+    case: Annotated[str, typer.Option(metavar="CASE", help="The case whose circuit it is.")],
+    model: Model = "siit",
+    absolute: Annotated[bool, typer.Option("--absolute", help="Rank edges by the size of their scores.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a circuit or edge scores found by any tool."""
+    from interpbench.runs.score import score as judge
+
+    result = judge(file, case, model, absolute=absolute)
+    if as_json:
+        print_json(result.record)
+    else:
+        print_results(file.name, [result])

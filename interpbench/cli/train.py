@@ -1,83 +1,103 @@
-"""`train`: subjects for one case or many."""
+"""`train`: subjects for one case or for many."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from interpbench.cli.choose import cases, is_one
+import typer
+
+from interpbench.cli.app import AsJson, Cases, Force, Suite
+from interpbench.cli.choose import Choice
 from interpbench.cli.console import print_json, print_lines, print_table, progress, progress_of_many
 from interpbench.errors import UsageError
-from interpbench.plugins import registry
-from interpbench.processes import run_jobs
-from interpbench.runs.make import Asked, make
-from interpbench.subjects.card import card_numbers, certificate_rows
-from interpbench.subjects.folder import CARD
+
+if TYPE_CHECKING:
+    from interpbench.runs.make import Asked
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is the same for all cases."""
+def train(
+    trainer: str,
+    config: Any,
+    case: Cases = "",
+    suite: Suite = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Default: subjects/CASE/TRAINER. For several cases: instead of subjects."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds to try; the best certificate is kept.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes, for several cases.")] = 1,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train one case, whose folder must not exist, or several, of which existing ones are skipped.
 
-    config: Any
-    out: Path | None
-    seeds: int
-    jobs: int
-    force: bool
-
-
-def train(name: str, names: str, suite: str, settings: Settings, as_json: bool) -> int:
-    """Train one case into a folder that must not exist, or several, of which those that exist are skipped.
-
-    Checkpoints stand beside a folder until its subject is saved. The status is 1 if a case failed.
+    Checkpoints are kept beside a folder until its subject is saved. Status 1 if one of several cases failed.
     """
-    registry.load().trainer(name)
-    chosen = cases(names, suite)
-    if is_one(names, suite):
-        folder = settings.out or Path("subjects") / chosen[0].name / name
-        asked = Asked(name, chosen[0].name, settings.config, folder, settings.seeds, settings.force)
-        if folder.exists() and not settings.force:
-            raise UsageError(f"{folder} exists; --force replaces it")
-        with progress(f"train {name} on case {asked.case}") as update:
-            card = make(asked, lambda facts: update(facts.get("step", 0), facts))
-        _print_one(asked, card, as_json)
-        return 0
-    root = settings.out or Path("subjects")
-    all_asked = [
-        Asked(name, case.name, settings.config, root / case.name / name, settings.seeds, settings.force)
-        for case in chosen
-    ]
-    return _train_many(all_asked, settings.jobs, as_json)
+    from interpbench.plugins import registry
+    from interpbench.runs.make import Asked
+
+    registry.load().trainer(trainer)
+    choice = Choice(case, suite)
+    names = [each.name for each in choice.cases()]
+    if choice.is_one:
+        folder = out or Path("subjects") / names[0] / trainer
+        _train_one(Asked(trainer, names[0], config, folder, seeds, force), as_json)
+        return
+    root = out or Path("subjects")
+    asked = [Asked(trainer, name, config, root / name / trainer, seeds, force) for name in names]
+    _train_many(asked, jobs, as_json)
 
 
-def _train_many(asked: list[Asked], jobs: int, as_json: bool) -> int:
-    fresh = [each for each in asked if each.force or not (each.folder / CARD).exists()]
-    cards: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    with progress_of_many("train", [each.case for each in fresh]) as update:
-        for event in run_jobs(make, fresh, jobs):
-            case = fresh[event.item].case
-            if event.error:
-                errors[case] = event.error
-            elif event.ended:
-                cards[case] = event.value
-            update(case, event.facts, event.ended)
-    skipped = [each.case for each in asked if each not in fresh]
-    if as_json:
-        print_json([cards.get(each.case) or {"case": each.case, "error": errors.get(each.case)} for each in fresh])
-        return 1 if errors else 0
-    rows = [{"case": case, **card_numbers(card)} for case, card in cards.items()]
-    print_table("trained", list(rows[0]) if rows else ["case"], [list(row.values()) for row in rows])
-    if skipped:
-        print_lines([f"there already: {', '.join(skipped)}"])
-    print_lines([f"case {case} failed: {error}" for case, error in errors.items()], to="stderr")
-    return 1 if errors else 0
+def _train_one(asked: "Asked", as_json: bool) -> None:
+    from interpbench.runs.make import make
+    from interpbench.subjects.card import certificate_rows
 
-
-def _print_one(asked: Asked, card: dict[str, Any], as_json: bool) -> None:
+    if asked.folder.exists() and not asked.force:
+        raise UsageError(f"{asked.folder} exists; --force replaces it")
+    with progress(f"train {asked.trainer} on case {asked.case}") as update:
+        card = make(asked, lambda facts: update(facts.get("step", 0), facts))
     if as_json:
         print_json(card)
         return
     print_table(f"case {asked.case}, trained by {asked.trainer}", ("", ""), certificate_rows(card["certificate"]))
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
+
+
+def _train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> None:
+    from interpbench.subjects.folder import CARD
+
+    fresh = [each for each in asked if each.force or not (each.folder / CARD).exists()]
+    cards, errors = _make_all(fresh, jobs)
+    if as_json:
+        print_json([cards.get(each.case) or {"case": each.case, "error": errors.get(each.case)} for each in fresh])
+    else:
+        _print(cards, errors, [each.case for each in asked if each not in fresh])
+    if errors:
+        raise typer.Exit(1)
+
+
+def _make_all(asked: "list[Asked]", jobs: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Make the subjects in several processes; returns the cards of those that are made, and the errors, by case."""
+    from interpbench.processes import run_jobs
+    from interpbench.runs.make import make
+
+    cards: dict[str, dict[str, Any]] = {}
+    errors: dict[str, str] = {}
+    with progress_of_many("train", [each.case for each in asked]) as update:
+        for event in run_jobs(make, asked, jobs):
+            case = asked[event.item].case
+            if event.error:
+                errors[case] = event.error
+            elif event.ended:
+                cards[case] = event.value
+            update(case, event.facts, event.ended)
+    return cards, errors
+
+
+def _print(cards: dict[str, dict[str, Any]], errors: dict[str, str], skipped: list[str]) -> None:
+    from interpbench.subjects.card import card_numbers
+
+    rows = [{"case": case, **card_numbers(card)} for case, card in cards.items()]
+    print_table("trained", list(rows[0]) if rows else ["case"], [list(row.values()) for row in rows])
+    if skipped:
+        print_lines([f"skipped, trained already: {', '.join(skipped)}"])
+    print_lines([f"case {case} failed: {error}" for case, error in errors.items()], to="stderr")
