@@ -14,7 +14,6 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_to_json
-from interpbench.graph.names import is_head
 
 PATH = Path(__file__).with_name("facts.json")
 
@@ -23,6 +22,8 @@ def measure(case: Case) -> dict[str, Any]:
     """Program hash; shape of a subject; its true circuit, size at each granularity, a hash, and what the published
     one lacks of it; what the logits stand for; which components sit elsewhere in a subject (compiles the case).
     """
+    from interpbench.graph.names import is_head  # the graph needs NumPy, reading stored facts does not
+
     reference = case.reference()
     circuit = reference.circuit(reference.subject_config.graph)
     sizes = {granularity: int(circuit.members(granularity).sum()) for granularity in ("edges", "heads", "nodes")}
