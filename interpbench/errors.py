@@ -1,11 +1,11 @@
-"""What can go wrong in a way that the user can mend: one line, no traceback."""
+"""Errors that the user can correct, and how errors are printed: one line, no traceback."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 MANY = 10_000
-"""More names than are searched for a near one."""
+"""With more known names than this, none is suggested."""
 
 
 class InterpbenchError(Exception):
@@ -33,8 +33,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, cut to one line; its kind if it says nothing."""
+    """The first line of an error's message that is not empty; its kind if there is none."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def kind_and_line(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
 
 
 def brief(text: str) -> str:
@@ -43,11 +49,11 @@ def brief(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from outside in a message: short, on one line; of what is not a scalar only its type."""
+    """A value from outside in a message: short, on one line. A value that is not a scalar is shown as its type."""
     return f"{value!r:.80}" if value is None or isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong, in one line, with the kind of error unless it is one that we word ourselves."""
+    """The whole message and the notes of an error in one line, after its kind unless it is an InterpbenchError."""
     kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
     return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())

@@ -1,9 +1,10 @@
-"""Files: those that anyone may have written are read with care, ours appear whole or not at all."""
+"""Files: input is limited and checked; output is written completely or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,21 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder to write to. At the end it replaces `folder`; on an error `folder` is unchanged."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        new.mkdir()
+        yield new
+        if folder.is_dir():
+            folder.rename(old)
+        elif folder.exists():
+            folder.unlink()
+        new.rename(folder)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all (`written_whole`)."""
     with written_whole(path) as aside:
@@ -73,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_new(path: Path, text: str, force: bool) -> None:
-    """Write a file that somebody asked for.
+    """Write a file that the user named.
 
     Raises UsageError if it exists, unless `force` replaces it, InterpbenchError if it cannot be written.
     """
@@ -91,7 +107,7 @@ def refuse_existing(path: Path, force: bool) -> None:
 
 
 def cache_folder() -> Path:
-    """The folder; it need not exist."""
+    """The cache folder, which may not exist yet."""
     if chosen := os.environ.get("INTERPBENCH_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "interpbench"

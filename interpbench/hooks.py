@@ -1,19 +1,17 @@
-"""The marks of hooks: what a plugin puts on its functions (`hookimpl`), and core on its specifications."""
+"""The markers of hooks: `hookimpl` for the functions of plugins, `hookspec` for core's specifications."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import field
+from typing import Any
 
 import pluggy
 
-if TYPE_CHECKING:
-    pass
-
-
 GROUP = "interpbench"
-
-
 hookspec = pluggy.HookspecMarker(GROUP)
-
-
 hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+def option(default: Any, text: str, **more: str) -> Any:
+    """A field of a `Config` with its help text; `flags="--on/--off"` names the flags of a bool."""
+    return field(default=default, metadata={"help": text, **more})

@@ -1,4 +1,4 @@
-"""Work on many things at once, in several processes of one thread. What fails is told, the rest goes on."""
+"""Run many items of work in several single-threaded processes. A failing item is reported; the others continue."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Work = Callable[[Any, Report], Any]
 
 @dataclass(frozen=True)
 class Event:
-    """News of one piece of work: facts on the way, or how it ended, with a value or in an error (one line)."""
+    """One event of an item: facts on the way, or its end, with a value or an error (one line)."""
 
     item: int
     facts: dict[str, Any] | None = None
@@ -33,10 +33,10 @@ class Event:
 
 
 def run_jobs(work: Work, items: Sequence[Any], jobs: int) -> Iterator[Event]:
-    """`work(item, report)` for all items in `jobs` processes, which take them in their order.
+    """Call `work(item, report)` for all items in `jobs` processes, in order, and yield events as they arrive.
 
-    `work` must be a function of a module; it may `report` facts. Yields events as they come; an exception, or the
-    death of a process, is the end of that item only. Left early, or killed, it ends what is running.
+    `work` must be a function of a module; it may `report` facts. An exception, or the death of a process, ends that
+    item only. If the caller stops early or is killed, the processes end.
     """
     context = multiprocessing.get_context("spawn")
     waiting = list(range(len(items)))
@@ -82,7 +82,7 @@ def _receive(item: int, pipe: Any, process: Any) -> Event:
 
 
 def _serve(work: Work, pipe: Connection) -> None:
-    """What a process does: for one item after another send facts, then a value or an error."""
+    """The main loop of a process: for each item, send its facts, then its value or error."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -91,13 +91,13 @@ def _serve(work: Work, pipe: Connection) -> None:
             return
         try:
             ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
-        except Exception as error:  # told to the parent, which counts it
+        except Exception as error:  # sent to the parent, which reports it
             ended = Event(0, error=one_line(error))
         pipe.send(ended)
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has, however that was: nobody would hear what comes of the work."""
+    """End this process when its parent has ended for any reason, since nobody would read the result."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -111,8 +111,8 @@ def tune_process(threads: int = 1) -> None:
     """Set PyTorch and the allocator up for models of a few thousand weights.
 
     One thread: two spin longer in their barriers than they compute. Denormals (saturated attention makes many) count
-    as zero. And glibc keeps freed memory instead of giving it back, without which page faults cost as much time as
-    the arithmetic; other C libraries are left alone.
+    as zero. glibc keeps freed memory instead of returning it: otherwise page faults cost as much time as the
+    arithmetic. Other C libraries are left alone.
     """
     keep = getattr(ctypes.CDLL(None), "mallopt", None)
     if keep is not None:

@@ -279,7 +279,7 @@ def test_what_the_cache_of_the_hub_holds_needs_no_network(
     ("words", "status", "why"),
     [
         (("3", "--repo", "someone/else"), 1, "no such repository"),
-        (("3", "--repo", "../../x"), 2, "no name of a repository"),
+        (("3", "--repo", "../../x"), 2, "not a valid name of a repository"),
         (("3", "--repo", REPO, "--revision", "c" * 40), 1, f"no revision {'c' * 40}"),
         (("4", "--repo", REPO), 1, "has no 4/"),
         (("33x", "--repo", REPO), 2, "did you mean '33'?"),

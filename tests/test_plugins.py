@@ -66,7 +66,7 @@ def test_core_comes_through_the_hooks() -> None:
 @pytest.mark.parametrize("name", ["../mine", "a/b", "", ".hidden", "a b", "a\\nb"])
 def test_names_become_folders_and_must_be_names(install: Callable[[str, str], None], name: str) -> None:
     install("bad", TECHNIQUE.replace('"mine"', f'"{name}"'))
-    assert "is no name" in (row("bad").error or "") and row("bad").techniques == ()
+    assert "is not a valid name" in (row("bad").error or "") and row("bad").techniques == ()
 
 
 def test_a_plugin_is_found(install: Callable[[str, str], None]) -> None:

@@ -98,7 +98,7 @@ def test_a_technique_may_be_handed_over(subject_folder: Path, tmp_path: Path) ->
     for part, value in wrong.items():
         other = Counting()
         setattr(other, part, value)
-        with pytest.raises(UsageError, match=r"is no name|no `version`|not a dataclass|no method `discover`"):
+        with pytest.raises(UsageError, match=r"is not a valid name|no `version`|not a dataclass|no method `discover`"):
             ib.run(other, "3", **wanted)
     with pytest.raises(UsageError, match="did you mean 'edges'"):
         ib.run(mine, "3", edgez=4, **wanted)

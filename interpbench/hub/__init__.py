@@ -1,1 +1,1 @@
-"""Published subjects: fetched from the Hugging Face hub, converted once to our format; ours sent there."""
+"""The Hugging Face hub: published subjects are fetched and converted to our format; ours are uploaded."""

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the hub, each in one line."""
+"""Errors of the hub and its client, as one-line errors of ours."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from huggingface_hub.utils import logging
 from interpbench.errors import InterpbenchError, UsageError, first_line
 
 TRANSPORT: Any = errors.HfHubHTTPError.__bases__[0]
-"""The base of what the HTTP client raises: which client it is differs from one `huggingface_hub` to the next."""
+"""Base class of the HTTP client's errors; the client differs between versions of `huggingface_hub`."""
 
 
 @contextmanager
-def told(repository: str, revision: str | None = None) -> Iterator[None]:
-    """Errors of `huggingface_hub` inside become an InterpbenchError of one line; its warnings are not shown."""
+def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
+    """Turn errors of `huggingface_hub` into an InterpbenchError of one line, and hide its warnings."""
     where = repository + (f" at {revision[:12]}" if revision else "")
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         yield
     except errors.HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name of a repository: {first_line(error)}") from None
+        raise UsageError(f"{repository!r} is not a valid name of a repository: {first_line(error)}") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         what = "not in the cache, and " if isinstance(error, errors.LocalEntryNotFoundError) else ""
         raise InterpbenchError(f"{where}: {what}{unreachable()}") from None

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, errors, hf_hub_download
 
 from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, brief
-from interpbench.hub.errors import TRANSPORT, told, unreachable
+from interpbench.hub.errors import TRANSPORT, hub_errors, unreachable
 from interpbench.hub.published import LARGEST, WEIGHTS, read_published
 from interpbench.subjects.folder import WEIGHTS as OURS
 from interpbench.subjects.folder import save_subject
@@ -28,22 +28,22 @@ CONVERTER = 1
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at a commit, a branch or a tag; `files` is None where only the cache can be asked."""
+    """A repository at a commit, a branch or a tag; `files` is None if the hub cannot be reached."""
 
     name: str
     revision: str
     files: frozenset[str] | None
 
     def cases(self, known: Mapping[str, Case]) -> list[Case]:
-        """The known cases that it holds. Raises InterpbenchError if it cannot be asked."""
+        """The known cases that it holds. Raises InterpbenchError if the hub cannot be reached."""
         if self.files is None:
             raise InterpbenchError(f"{self.name}: {unreachable()}; name the cases, those in the cache can be had")
         return [case for case in known.values() if f"{case.name}/{WEIGHTS}" in self.files]
 
 
 def open_repository(name: str, revision: str) -> Repository:
-    """Ask once what there is, and of which commit. Raises InterpbenchError if there is no such thing."""
-    with told(name, revision):
+    """Look up the commit and its files. Raises InterpbenchError if the repository or the revision does not exist."""
+    with hub_errors(name, revision):
         try:
             found = HfApi().model_info(name, revision=revision, timeout=20)
         except errors.HfHubHTTPError:
@@ -68,9 +68,9 @@ def is_here(case: Case, name: str, commit: str) -> bool:
 
 
 def pull(case: Case, repository: Repository) -> bool:
-    """Fetch and convert the published subject of a case; whether there was anything to do.
+    """Fetch and convert the published subject of a case; returns False if it is here already.
 
-    Several processes may do this at once. Raises InterpbenchError for what cannot be had or is not sound.
+    Several processes may do this at once. Raises InterpbenchError for files that cannot be fetched or are not valid.
     """
     if is_here(case, repository.name, repository.revision):
         return False
@@ -95,10 +95,10 @@ def _download(case: Case, repository: Repository) -> tuple[Path, str]:
     """The published folder in the cache of `huggingface_hub`, and the commit that it is of."""
     name, revision = repository.name, repository.revision
     wanted = [f"{case.name}/{file}" for file in LARGEST]
-    for missing in sorted(set(wanted) - repository.files) if repository.files is not None else ():
-        raise InterpbenchError(f"{name} at {revision[:12]} has no {missing}")
+    if repository.files is not None and (missing := sorted(set(wanted) - repository.files)):
+        raise InterpbenchError(f"{name} at {revision[:12]} has no {missing[0]}")
     only_cache = repository.files is None
-    with told(name, revision):
+    with hub_errors(name, revision):
         files = [hf_hub_download(name, file, revision=revision, local_files_only=only_cache) for file in wanted]
     folder = Path(files[0]).parent
     return folder, folder.parent.name

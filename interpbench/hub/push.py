@@ -1,4 +1,4 @@
-"""One of our subjects, sent to a repository of the hub: its files, a card for people, the benchmark's metadata."""
+"""Upload a subject to a repository of the hub: its files, a model card, the benchmark's metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from interpbench.catalogue.croissant import CROISSANT_FILE, CSV_FILE, cases_csv, croissant
 from interpbench.errors import UsageError
-from interpbench.hub.errors import told
+from interpbench.hub.errors import hub_errors
 from interpbench.hub.model_card import model_card
 from interpbench.plugins.registry import load
 from interpbench.subjects.folder import CARD, CIRCUIT, WEIGHTS
@@ -20,7 +20,7 @@ README = "README.md"
 
 
 def push(folder: Path, repository: str, private: bool, force: bool) -> str:
-    """Upload a subject as one commit, into a repository that is made if it is not there; the commit's address.
+    """Upload a subject as one commit, creating the repository if it does not exist; returns the commit's address.
 
     Raises InterpbenchError for a damaged subject and for what the hub refuses, UsageError if files of these names are
     there already, unless `force` replaces them.
@@ -29,7 +29,7 @@ def push(folder: Path, repository: str, private: bool, force: bool) -> str:
         raise UsageError(f"no folder {folder}")
     subject = load_subject(None, folder)
     files = contents(subject, folder, repository)
-    with told(repository):
+    with hub_errors(repository):
         hub = HfApi()
         hub.create_repo(repository, private=private, exist_ok=True)
         listed = {each.rfilename for each in hub.model_info(repository).siblings or ()}
@@ -42,7 +42,7 @@ def push(folder: Path, repository: str, private: bool, force: bool) -> str:
 
 
 def contents(subject: Subject, folder: Path, repository: str) -> dict[str, bytes]:
-    """What is uploaded, by file name, of a subject that was read from a folder."""
+    """The files to upload, by name, for a subject that was read from a folder."""
     cases = list(load().cases.values())
     made = {
         README: model_card(subject, repository),

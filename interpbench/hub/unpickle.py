@@ -1,4 +1,4 @@
-"""Plain data out of a pickle, with nothing run.
+"""Read plain data from a pickle without running any of it.
 
 A pickle is a program: its instructions name functions, and Python's unpickler imports and calls them. Here the
 stream is only parsed (by `pickletools`), and the few instructions that build plain data are carried out; the names
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from interpbench.errors import first_line, shown
+from interpbench.errors import kind_and_line, shown
 
 
 @dataclass
@@ -73,7 +73,7 @@ def read_plain(data: bytes) -> Any:
     try:
         return _carry_out(data)
     except (IndexError, KeyError, TypeError, struct.error) as error:
-        raise ValueError(f"damaged pickle: {type(error).__name__}: {first_line(error)}") from None
+        raise ValueError(f"damaged pickle: {kind_and_line(error)}") from None
 
 
 def _carry_out(data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""Whether what a plugin provides is what its hook asks for."""
+"""Checks that the objects of a plugin are what its hooks promise."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def checked(technique: Technique) -> Technique:
 def check_name(thing: Any) -> None:
     """Raise ValueError unless the name can be a folder's."""
     if not _NAME.fullmatch(thing.name):
-        raise ValueError(f"{shown(thing.name)} is no name: letters, digits, '_', '-' and '.' inside")
+        raise ValueError(
+            f"{shown(thing.name)} is not a valid name: expected letters, digits, '_', '-', '.', no '-' or '.' first"
+        )
 
 
 def check_worker(thing: Any, method: str) -> None:

@@ -1,4 +1,4 @@
-"""All that a plugin can add. A plugin is a module named by an entry point of the group `interpbench`:
+"""The hooks that a plugin can implement. A plugin is a module named by an entry point of the group `interpbench`:
 
     [project.entry-points.interpbench]
     mine = "interpbench_mine"
@@ -45,4 +45,4 @@ def interpbench_techniques() -> Iterable[Technique]:  # type: ignore[empty-body]
 
 @hookspec
 def interpbench_progress(event: ProgressEvent) -> None:
-    """Follow work under way, for a tracking service. Called at every step of a training; raising ends nothing."""
+    """Receive progress events, for a tracking service: one for every training step. Errors do not stop the work."""

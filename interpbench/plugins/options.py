@@ -1,8 +1,8 @@
 """A configuration dataclass as command-line options, and as keyword arguments.
 
 The defaults and help texts stand once, in the dataclass: `field(default=10, metadata={"help": "..."})`. Fields are
-bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: typed with
-commas between). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or
+bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: separated
+by commas). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or
 what the metadata says: `{"flags": "--edgewise/--nodewise"}`.
 """
 
@@ -39,7 +39,7 @@ def make_config(config: type, options: Mapping[str, Any], owner: str) -> Any:
 def parse_value(config: type, name: str, text: str, owner: str) -> tuple[str, Any]:
     """The field that an option sets, and its value as typed on a command line; items of a list are joined by `+`.
 
-    Raises UsageError for an option that does not exist or a text that is no value of it.
+    Raises UsageError for an option that does not exist or a text that is not a valid value.
     """
     hints = get_type_hints(config)
     field = next((own for own in hints if own.rstrip("_") == name.replace("-", "_").rstrip("_")), None)
@@ -65,7 +65,7 @@ def _parse(hint: Any, text: str, what: str) -> Any:
 def with_options(function: Callable[..., Any], config: type, owner: str) -> Callable[..., Any]:
     """`function` with its parameter `config` replaced by one option for every field of the dataclass.
 
-    Raises ValueError if a field has the name of one of the function's own parameters or a type that is no option's.
+    Raises ValueError if a field has the name of one of the function's own parameters or a type that no option can hold.
     """
     own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "config"]
     hints = get_type_hints(config)
@@ -86,7 +86,7 @@ def with_options(function: Callable[..., Any], config: type, owner: str) -> Call
 
 
 def arguments(config: Any) -> list[str]:
-    """The options that make this configuration, as typed on a command line; what is at its default is left out."""
+    """The options that make this configuration, as typed on a command line, without those at their defaults."""
     words = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)

@@ -1,7 +1,7 @@
-"""News of work under way, for whoever follows it: the hook `interpbench_progress`.
+"""Progress events of training and benchmarks, for the hook `interpbench_progress`.
 
-Core knows no tracking service. It states what happened as a `ProgressEvent`; a plugin writes it where its users look.
-A plugin that fails there is reported on stderr and left out from then on: what it follows goes on.
+Core has no code for tracking services: it makes a `ProgressEvent`, which a plugin sends to its service. A plugin whose
+hook fails is reported on stderr and gets no further events; the work continues.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any, Literal
 from interpbench.errors import one_line
 
 LOG = logging.getLogger("interpbench")
-"""Without a handler of the caller's, Python writes warnings to stderr."""
+"""If the caller sets no handler, Python writes warnings to stderr."""
 Listener = Callable[..., Any]
 """The hook of one plugin, called as `listener(event=...)`."""
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One piece of news. `name` is the trainer's or technique's; `total` is None where nobody knows.
+    """One event. `name` is the trainer's or technique's; `total` is None if it is unknown.
 
-    `numbers` are finite floats by name, what is nested as `part/name`. An event that has `ended` is the last of its
-    work and has the numbers that it came to; work that fails has none.
+    `numbers` are finite floats by name, nested ones as `part/name`. The event with `ended` is the last one and has the
+    final numbers; work that fails has no such event.
     """
 
     what: Literal["train", "bench"]
@@ -38,14 +38,14 @@ class ProgressEvent:
     ended: bool = False
 
     def after(self, facts: Mapping[str, Any], ended: bool = False) -> ProgressEvent:
-        """News of the same work: `step` and `steps` among the facts are its step and total, the rest its numbers."""
+        """The next event of the same work; `step` and `steps` of the facts are its step and total, the rest numbers."""
         step, total = facts.get("step", self.step), facts.get("steps", self.total)
         rest = {name: value for name, value in facts.items() if name not in ("step", "steps")}
         return replace(self, step=step, total=total, numbers=numbers_of(rest), ended=ended)
 
 
 def numbers_of(facts: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """All finite numbers among facts, nested ones too; yes and no are 1 and 0."""
+    """All finite numbers among facts, nested ones too; True and False are 1 and 0."""
     numbers: dict[str, float] = {}
     for name, value in facts.items():
         if isinstance(value, Mapping):
@@ -56,14 +56,14 @@ def numbers_of(facts: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def notifier(listeners: Mapping[str, Listener]) -> Callable[[ProgressEvent], None]:
-    """A function that tells an event to every listener (`Registry.listeners`) that has not failed before."""
+    """A function that sends an event to every listener (`Registry.listeners`) that has not failed before."""
     listening = dict(listeners)
 
     def notify(event: ProgressEvent) -> None:
         for plugin, listener in list(listening.items()):
             try:
                 listener(event=event)
-            except Exception as error:  # whatever a follower raises must not end what it follows
+            except Exception as error:  # an error in a plugin must not stop the work
                 del listening[plugin]
                 LOG.warning("plugin '%s' failed and gets no further events: %s", plugin, one_line(error))
 

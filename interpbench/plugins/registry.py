@@ -1,7 +1,7 @@
-"""Find plugins, keep the broken ones apart, look things up by name.
+"""Find plugins, isolate the broken ones, look up cases, trainers and techniques by name.
 
-Each plugin is imported and asked in a manager of its own, so that one that fails takes nothing else down; it becomes
-a row with its error. Core's own cases and trainers come first, through the same hooks.
+Each plugin is imported and called in a manager of its own, so that a plugin that fails does not affect the others; its
+row holds the error. Core's own cases and trainers come first, through the same hooks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from interpbench.cases.case import Case
-from interpbench.errors import UsageError, unknown
+from interpbench.errors import UsageError, kind_and_line, unknown
 from interpbench.hooks import GROUP
 from interpbench.plugins import hookspecs
 from interpbench.plugins.checks import check_case, check_name, check_technique, check_trainer
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from interpbench.trainers.trainer import Trainer
 
 CORE = ("interpbench.cases", "interpbench.trainers")
+SINGULAR = {"cases": "case", "trainers": "trainer", "techniques": "technique"}
 RESTRICT = "INTERPBENCH_PLUGINS"
-"""Environment variable: names of the plugins to load, with commas between; empty loads none but core's own."""
+"""Environment variable: names of the plugins to load, separated by commas; if empty, only core's own are loaded."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Plugin:
     trainers: tuple[str, ...] = ()
     techniques: tuple[str, ...] = ()
     progress: bool = False
-    """Whether it follows work under way."""
+    """Whether it implements `interpbench_progress`."""
     error: str | None = None
 
 
@@ -84,8 +85,8 @@ def load_case(name: str) -> Case:
 
 
 def load() -> Registry:
-    """Ask core and every installed plugin for what they provide. Never raises for a plugin's fault."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {"cases": {}, "trainers": {}, "techniques": {}}
+    """Everything that core and the installed plugins provide. An error of a plugin goes into its row, never raised."""
+    found: dict[str, dict[str, tuple[Any, str]]] = {kind: {} for kind in SINGULAR}
     listeners: dict[str, Callable[..., Any]] = {}
     rows = []
     for name, distribution, version, importer in _sources():
@@ -95,9 +96,11 @@ def load() -> Registry:
                 for thing in things:
                     _, owner = found[kind].get(thing, (None, None))
                     if owner is not None:
-                        raise ValueError(f"{kind[:-1]} '{thing}' is also provided by {owner}, which keeps the name")
-        except (Exception, SystemExit) as error:  # whatever a plugin raises is its own row, not our end
-            rows.append(Plugin(name, distribution, version, error=_one_line(error)))
+                        raise ValueError(
+                            f"{SINGULAR[kind]} '{thing}' is also provided by {owner}, which keeps the name"
+                        )
+        except (Exception, SystemExit) as error:  # a plugin may raise anything; it goes into its row
+            rows.append(Plugin(name, distribution, version, error=kind_and_line(error)))
             continue
         for kind, things in provided.items():
             found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
@@ -130,7 +133,7 @@ def _not_installed(name: str, known: list[str]) -> ModuleType:
 
 
 def _ask(module: ModuleType) -> tuple[dict[str, dict[str, Any]], Callable[..., Any] | None]:
-    """What a plugin provides, by kind and name, and its listener. Raises whatever is wrong with it."""
+    """What a plugin provides, by kind and name, and its listener. Raises any error of the plugin."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(module)
@@ -159,11 +162,6 @@ def _named(answers: Iterable[Iterable[Any]], check: Callable[[Any], None]) -> di
             raise ValueError(f"{thing.name!r} is provided twice")
         named[thing.name] = thing
     return named
-
-
-def _one_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _natural(name: str) -> tuple[bool, int, str]:

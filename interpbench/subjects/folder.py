@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json, value_to_json
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
-from interpbench.files import parse_json, read_json
+from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing
 from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA
 from interpbench.subjects.subject import Subject, misfits, weights_hash
@@ -28,40 +27,30 @@ WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
 
 
 def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> Path:
-    """Write a subject to a new folder, which appears whole or not at all.
+    """Write a subject to a new folder, completely or not at all.
 
-    The card gets the weights' hash and what else the files need to agree. Raises UsageError if the folder exists,
-    unless `force` replaces it, ValueError if the card lacks the
-    program's digest.
+    The weights' hash, the case and the classes are added to the card. Raises UsageError if the folder exists, unless
+    `force` replaces it, ValueError if the card lacks the program's digest.
     """
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    if folder.exists() and not force:
-        raise UsageError(f"{folder} exists; --force replaces it")
+    refuse_existing(folder, force)
     card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
     classes = None if subject.classes is None else [value_to_json(value) for value in subject.classes]
     card |= {"classes": classes, "weights_hash": subject.weights_hash}
-    for key in sorted(set(CARD_KEYS) - card.keys()):
-        raise ValueError(f"the card of a subject needs {key!r}")
+    if missing := sorted(set(CARD_KEYS) - card.keys()):
+        raise ValueError(f"the card of a subject needs {missing[0]!r}")
     weights = _smallest(subject.model.weights)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        new.mkdir()
+    with folder_written_whole(folder) as new:
         save_file(weights, new / WEIGHTS, metadata={"config": json.dumps(asdict(subject.model.config))})
         (new / CIRCUIT).write_text(json.dumps(subject.circuit.to_json(), indent=1) + "\n")
         (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
-        if folder.is_dir():
-            folder.rename(old)
-        elif folder.exists():
-            folder.unlink()
-        new.rename(folder)
     return folder
 
 
 def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same weights as float16 where that loses nothing, else as float32."""
+    """The same weights as float16 if that is exact, else as float32."""
     import torch
 
     whole = {name: weight.detach().cpu().float().contiguous() for name, weight in weights.items()}
@@ -70,7 +59,7 @@ def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
-    """Read and check a folder. Every damage is an InterpbenchError that names the file."""
+    """Read and check a folder. Raises InterpbenchError, which names the file, for damaged or inconsistent files."""
     card = read_json(folder / CARD)
     try:
         schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)
@@ -84,7 +73,7 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     try:
         classes = None if classes is None else tuple(map(value_from_json, classes))
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise InterpbenchError(f"{folder / CARD}: the classes are no answers") from None
+        raise InterpbenchError(f"{folder / CARD}: `classes` is not a list of answers") from None
     if case is not None and case.name != name:
         raise UsageError(f"{folder} is a subject of case {brief(name)}, not of case {case.name}")
     case = case or registry.load_case(name)
@@ -98,8 +87,8 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
 
 def check_fit(subject: Subject, folder: Path) -> None:
     """Raise InterpbenchError unless model, circuit, classes and case belong together."""
-    for wrong in misfits(subject):
-        raise InterpbenchError(f"{folder}: {wrong}")
+    if wrong := misfits(subject):
+        raise InterpbenchError(f"{folder}: {wrong[0]}")
 
 
 def _read_weights(path: Path) -> Transformer:

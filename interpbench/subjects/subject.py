@@ -1,4 +1,4 @@
-"""Subjects: trained transformers whose true circuit is known. Save them, load them (`stored.py`: where they lie)."""
+"""Subjects: trained transformers whose true circuit is known (saved by `folder.py`, found by name in `zoo.py`)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Subject:
     """A transformer that solves a case, and its true circuit at `edges` granularity.
 
-    `kind` is the name it was asked for by (`siit`, `tracr`, ...; `custom` for a folder), `classes` what the logits
-    stand for (None: the output is a number), `card` plain JSON: how it was made and what was measured on it.
+    `kind` is the name that it was loaded by (`siit`, `tracr`, ...; `custom` for a folder), `classes` the answers that
+    the logits stand for (None: the output is a number), `card` plain JSON: its making and its measurements.
     """
 
     case: Case
@@ -60,14 +60,14 @@ class Subject:
         return answers
 
     def to_hooked(self) -> Any:
-        """The model with TransformerLens's hooks on everything, each head's inputs too: an `interpbench.lens.Hooked`.
+        """The model with all hooks of TransformerLens, also on each head's inputs: `transformer.lens.Hooked`.
 
         Raises MissingExtra without TransformerLens.
         """
         return _lens().Hooked(self.model)
 
     def to_bridge(self) -> Any:
-        """The model as a TransformerBridge of TransformerLens 4; see `interpbench.lens`.
+        """The model as a TransformerBridge of TransformerLens 4; see `interpbench.transformer.lens`.
 
         Raises MissingExtra without TransformerLens, UsageError if it is older.
         """
@@ -104,8 +104,8 @@ def from_transformer_lens(model: Any, case: str | Case, circuit: Circuit | None 
         raise UsageError(f"the true circuit of case {case.name} is not in a model of this shape: {error}") from None
     card = {"program_digest": reference.digest, "weights_hash": weights_hash(transformer)}
     subject = Subject(case, "custom", transformer, circuit, reference.classes, card)
-    for wrong in misfits(subject):
-        raise UsageError(f"the model does not fit case {case.name}: {wrong}")
+    if wrong := misfits(subject):
+        raise UsageError(f"the model does not fit case {case.name}: {wrong[0]}")
     return subject
 
 
@@ -119,7 +119,7 @@ def weights_hash(model: Transformer) -> str:
 
 
 def misfits(subject: Subject) -> list[str]:
-    """In what way model, circuit, classes and case do not belong together."""
+    """The ways in which model, circuit, classes and case do not fit together, one line each."""
     case, config = subject.case, subject.model.config
     classes = 1 if subject.classes is None else len(subject.classes)
     wrong = {

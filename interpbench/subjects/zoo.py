@@ -1,8 +1,8 @@
-"""Stored subjects by name: which there are, where, and what can be known of them without weights or PyTorch.
+"""Stored subjects by name: which exist, where they are, and their cards, without reading weights or PyTorch.
 
 A subject on disk is a folder of three files: `weights.safetensors` (TransformerLens's names; the model's `Config` in
 the metadata), `circuit.json` (its true circuit) and `card.json` (how it was made and what was measured on it). The
-bundled ones lie in `zoo/<case>/<kind>/`, published ones (`interpbench hub pull`) in the cache.
+bundled ones are in `zoo/<case>/<kind>/`, published ones (`interpbench hub pull`) in the cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def models(case: Case) -> list[str]:
 
 
 def stored_folder(case: Case, model: str) -> Path:
-    """Where the subject of that name is, or would be."""
+    """The folder of the subject of that name, which may not exist."""
     return cache_folder() / HUB / case.name if model == HUB else ZOO / case.name / model
 
 
@@ -69,11 +69,9 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
     if isinstance(case, str):
         case = registry.load_case(case)
     if case is not None and str(model) in models(case):
-        return (
-            _compiled(case)
-            if str(model) == COMPILED
-            else read_subject(stored_folder(case, str(model)), case, str(model))
-        )
+        if str(model) == COMPILED:
+            return _compiled(case)
+        return read_subject(stored_folder(case, str(model)), case, str(model))
     folder = Path(model)
     if not folder.is_dir():
         raise UsageError(_missing(case, str(model)))
