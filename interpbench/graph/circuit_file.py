@@ -97,16 +97,7 @@ def from_circuit_file(data: Any, expected: Graph | None = None) -> tuple[EdgeSco
     if "granularity" in data:
         circuit = Circuit.from_json(data)
         return EdgeScores(graph, circuit.mask()), circuit
-    edges, apart = data.get("edges"), data.get(APART, {})
-    if edges is None and "edges_scores" in data:
-        edges = _edges_of_matrix(data, graph)
-    if not isinstance(edges, Mapping) or not isinstance(apart, Mapping):
-        raise ValueError("not a circuit file: no object 'edges'")
-    entries = {**edges, **apart}
-    known = {theirs for name in graph.edges for theirs in (name, _their_name(name))}
-    for name in sorted(map(str, entries.keys() - known)):
-        raise ValueError(unknown("edge", name[:60], sorted(known)))
-    found = [entries.get(name, entries.get(_their_name(name))) for name in graph.edges]
+    found, apart = _entries(data, graph)
     scores = _column(graph, found, "score", (int, float))
     inside = _column(graph, found, "in_graph", (bool,))
     if (column := inside if scores is None else scores) is None:
@@ -117,6 +108,20 @@ def from_circuit_file(data: Any, expected: Graph | None = None) -> tuple[EdgeSco
         return EdgeScores(graph, values), None
     chosen = frozenset(name for name, held in zip(graph.edges, inside, strict=True) if held)
     return EdgeScores(graph, values), Circuit(graph, chosen)
+
+
+def _entries(data: Mapping[str, Any], graph: Graph) -> tuple[list[Any], bool]:
+    """What the file has for every edge, None if nothing, and whether it has `embed` and `pos` apart as ours do."""
+    edges, apart = data.get("edges"), data.get(APART, {})
+    if edges is None and "edges_scores" in data:
+        edges = _edges_of_matrix(data, graph)
+    if not isinstance(edges, Mapping) or not isinstance(apart, Mapping):
+        raise ValueError("not a circuit file: no object 'edges'")
+    entries = {**edges, **apart}
+    known = {theirs for name in graph.edges for theirs in (name, _their_name(name))}
+    for name in sorted(map(str, entries.keys() - known)):
+        raise ValueError(unknown("edge", name[:60], sorted(known)))
+    return [entries.get(name, entries.get(_their_name(name))) for name in graph.edges], bool(apart)
 
 
 def _values(scores: list[Any]) -> np.ndarray:

@@ -32,13 +32,7 @@ def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None)
     """
     graph = circuit.graph
     place = positions(graph)
-    strokes: dict[str, tuple[str, str]] = {kind: (colour, "") for kind, colour in COLOURS.items()}
-    legend = LEGEND
-    kinds = {edge: _entrance(edge) for edge in circuit.edges}
-    if found is not None:
-        strokes, legend = JUDGED, JUDGED_LEGEND
-        kinds = {edge: "true" if edge in found.edges else "missed" for edge in circuit.edges}
-        kinds |= dict.fromkeys(found.edges - circuit.edges, "false")
+    kinds, strokes, legend = _kinds(circuit, found)
     used = {node_of(end) for edge in kinds for end in split_edge(edge)}
     nodes = max(x for x, _ in place.values()) + WIDTH / 2 + MARGIN
     width = max(nodes, LEGEND_WIDTH, MARGIN + 8 * len(title))
@@ -56,6 +50,17 @@ def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None)
     lines += [_node(name, at, name in used) for name, at in place.items()]
     lines += _legend(height, [(strokes[kind], text) for kind, text in legend])
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _kinds(
+    circuit: Circuit, found: Circuit | None
+) -> tuple[dict[str, str], Mapping[str, tuple[str, str]], Sequence[tuple[str, str]]]:
+    """The kind of every edge to draw, colour and dashes of each kind, and the legend."""
+    if found is None:
+        strokes = {kind: (colour, "") for kind, colour in COLOURS.items()}
+        return {edge: _entrance(edge) for edge in circuit.edges}, strokes, LEGEND
+    kinds = {edge: "true" if edge in found.edges else "missed" for edge in circuit.edges}
+    return kinds | dict.fromkeys(found.edges - circuit.edges, "false"), JUDGED, JUDGED_LEGEND
 
 
 def _entrance(edge: str) -> str:

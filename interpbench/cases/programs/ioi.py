@@ -195,13 +195,19 @@ class IoiReference:
         duplicate = put(torch.where(first < here, first, -1))
         found = token.gather(-1, duplicate.clamp(min=0))
         suppressed = put(torch.where(duplicate >= 0, found, -1))
+        put(self._name_logits(token, suppressed))
+        return values
+
+    def _name_logits(self, token: Any, suppressed: Any) -> Any:
+        """`[row, position, token]`: up to each position, the logits of names seen and of tokens suppressed."""
+        import torch
+
         logits = torch.zeros(*token.shape, len(self.classes))
         is_name = torch.isin(token, torch.tensor(self.names))
         logits.scatter_(-1, token.unsqueeze(-1), NAME_LOGIT * is_name.unsqueeze(-1))
         penalty = SUPPRESSED_LOGIT * (suppressed >= 0).unsqueeze(-1)
         logits.scatter_add_(-1, suppressed.clamp(min=0).unsqueeze(-1), penalty.float())
-        put(logits.cumsum(-2))
-        return values
+        return logits.cumsum(-2)
 
 
 def answer(tokens: Sequence[Token]) -> list[Any]:

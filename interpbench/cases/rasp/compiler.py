@@ -34,8 +34,41 @@ def compile_program(
     `subject` overrides sizes of the subject's default shape (see `subject_config`). Raises what Tracr raises for a
     program that it cannot compile.
     """
+    extracted, plan = _plan(program, case)
+    model = _assemble(plan, causal)
+    edges = frozenset(_true_edges(extracted.graph, extracted.sink, _locate(extracted.graph, plan)))
+    used = {node_of(end) for edge in edges for end in split_edge(edge)}
+    return RaspReference(
+        program=program,
+        model=model,
+        edges=edges,
+        components=tuple(node for node in model.graph.nodes if node in used),
+        classes=tuple(d.value for d in plan.output.basis) if case.output == "categorical" else None,
+        subject_config=subject_config(model.config, subject),
+        directions=tuple(str(direction.name) for direction in plan.residual.basis),
+        partial=case.partial,
+        alignment=alignment,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The heads and MLPs of a compiled program with their places, and its vector spaces, as Tracr's objects."""
+
+    heads: list[tuple[int, int, Any]]
+    """Layer, index in the layer, and attention block."""
+    mlps: list[tuple[int, Any]]
+    """Layer and MLP block."""
+    tokens: Any
+    indices: Any
+    output: Any
+    residual: Any
+
+
+def _plan(program: SOp, case: Case) -> tuple[Any, _Plan]:
+    """Tracr's front end: the extracted graph of the program, with a craft block on every expression, and the plan."""
     from tracr.compiler import basis_inference, craft_graph_to_model, expr_to_craft_graph, nodes, rasp_to_graph
-    from tracr.craft import bases
+    from tracr.craft import bases, transformers
     from tracr.rasp import rasp
 
     _number(program)
@@ -45,27 +78,18 @@ def compile_program(
     expr_to_craft_graph.add_craft_components_to_rasp_graph(extracted.graph, bos_dir=bos, mlp_exactness=100)
     craft = craft_graph_to_model.craft_graph_to_model(extracted.graph, extracted.sources)
 
-    spaces = _Spaces(
-        tokens=bases.VectorSpaceWithBasis.from_values(rasp.tokens.label, {*case.vocab, BOS, PAD}),
-        indices=bases.VectorSpaceWithBasis.from_values(rasp.indices.label, range(case.max_length)),
-        output=bases.VectorSpaceWithBasis(extracted.sink[nodes.OUTPUT_BASIS]),
-    )
     layers = _layers(craft.blocks)
-    residual = bases.join_vector_spaces(craft.residual_space, spaces.tokens, spaces.indices, spaces.output)
-    model = _assemble(craft, layers, spaces, residual, causal)
-    where = _locate(extracted.graph, layers)
-    edges = frozenset(_true_edges(extracted.graph, extracted.sink, where))
-    used = {node_of(end) for edge in edges for end in split_edge(edge)}
-    return RaspReference(
-        program=program,
-        model=model,
-        edges=edges,
-        components=tuple(node for node in model.graph.nodes if node in used),
-        classes=tuple(d.value for d in spaces.output.basis) if case.output == "categorical" else None,
-        subject_config=subject_config(model.config, subject),
-        directions=tuple(str(direction.name) for direction in residual.basis),
-        partial=case.partial,
-        alignment=alignment,
+    attention = [(layer, block.as_multi()) for layer, block in layers if not isinstance(block, transformers.MLP)]
+    tokens = bases.VectorSpaceWithBasis.from_values(rasp.tokens.label, {*case.vocab, BOS, PAD})
+    indices = bases.VectorSpaceWithBasis.from_values(rasp.indices.label, range(case.max_length))
+    output = bases.VectorSpaceWithBasis(extracted.sink[nodes.OUTPUT_BASIS])
+    return extracted, _Plan(
+        heads=[(layer, h, head) for layer, block in attention for h, head in enumerate(block.heads())],
+        mlps=[(layer, block) for layer, block in layers if isinstance(block, transformers.MLP)],
+        tokens=tokens,
+        indices=indices,
+        output=output,
+        residual=bases.join_vector_spaces(craft.residual_space, tokens, indices, output),
     )
 
 
@@ -107,13 +131,6 @@ def subject_config(reference: Config, sizes: Mapping[str, int]) -> Config:
     )
 
 
-@dataclass(frozen=True)
-class _Spaces:
-    tokens: Any
-    indices: Any
-    output: Any
-
-
 def _layers(blocks: Iterable[Any]) -> list[tuple[int, Any]]:
     """Craft blocks with their layers: attention and MLP alternate, and a missing one leaves its place empty."""
     from tracr.craft.transformers import MLP
@@ -126,69 +143,77 @@ def _layers(blocks: Iterable[Any]) -> list[tuple[int, Any]]:
     return placed
 
 
-def _assemble(craft: Any, layers: list[tuple[int, Any]], spaces: _Spaces, residual: Any, causal: bool) -> Transformer:
-    """Weights of the compiled model, in TransformerLens's names and shapes."""
-    from tracr.craft import bases, transformers
-    from tracr.craft.vectorspace_fns import project
-
-    heads = [
-        (layer, h, x)
-        for layer, block in layers
-        if not isinstance(block, transformers.MLP)
-        for h, x in enumerate(block.as_multi().heads())
-    ]
-    mlps = [(layer, block) for layer, block in layers if isinstance(block, transformers.MLP)]
-    n_ctx = len(spaces.indices.basis) + 1
-    config = Config(
-        n_layers=1 + max(layer for layer, _ in layers),
-        n_heads=1 + max((h for _, h, _ in heads), default=0),
-        d_model=residual.num_dims,
-        d_head=max((max(x.w_qk.matrix.shape) for _, _, x in heads), default=1),
-        d_mlp=max((block.fst.output_space.num_dims for _, block in mlps), default=1),
-        n_ctx=n_ctx,
-        d_vocab=spaces.tokens.num_dims,
-        d_vocab_out=spaces.output.num_dims,
-        act_fn="relu",
-        attention_dir="causal" if causal else "bidirectional",
-    )
+def _assemble(plan: _Plan, causal: bool) -> Transformer:
+    """The compiled model: weights in TransformerLens's names and shapes."""
+    config = _reference_config(plan, causal)
     weights = {name: np.zeros(shape) for name, shape in config.weight_shapes().items()}
-
-    weights["embed.W_E"][:] = project(spaces.tokens, residual).matrix
-    one = bases.BasisDirection("one")
-    if one in residual:
-        weights["embed.W_E"][:, residual.basis.index(one)] = 1
-    weights["pos_embed.W_pos"][1:] = project(spaces.indices, residual).matrix
-    weights["unembed.W_U"][:] = project(residual, spaces.output).matrix
-    for layer, h, head in heads:
-        matrices = {
-            "W_Q": project(residual, head.w_qk.left_space).matrix @ head.w_qk.matrix,
-            "W_K": project(residual, head.w_qk.right_space).matrix,
-            "W_V": project(residual, head.w_ov.input_space).matrix @ head.w_ov.matrix,
-            "W_O": project(residual, head.w_ov.output_space).matrix.T,
-        }
-        for name, matrix in matrices.items():
+    for name, matrix in _embeddings(plan).items():
+        weights[name][-len(matrix) :] = matrix  # BOS has no position: its row stays zero
+    for layer, h, head in plan.heads:
+        for name, matrix in _head_matrices(head, plan.residual).items():
             weights[f"blocks.{layer}.attn.{name}"][h, : matrix.shape[0], : matrix.shape[1]] = matrix
-    for layer, block in mlps:
-        hidden = block.fst.output_space.num_dims
-        inner = project(residual, block.fst.input_space).matrix @ block.fst.matrix
-        outer = block.snd.matrix @ project(residual, block.snd.output_space).matrix.T
-        weights[f"blocks.{layer}.mlp.W_in"][:, :hidden] = inner
-        weights[f"blocks.{layer}.mlp.W_out"][:hidden] = outer
+    for layer, block in plan.mlps:
+        for name, matrix in _mlp_matrices(block, plan.residual).items():
+            weights[f"blocks.{layer}.mlp.{name}"][: matrix.shape[0], : matrix.shape[1]] = matrix
     return Transformer(config, {k: torch.tensor(v, dtype=torch.float32) for k, v in weights.items()})
 
 
-def _locate(graph: Any, layers: list[tuple[int, Any]]) -> dict[str, tuple[str | None, str | None]]:
+def _reference_config(plan: _Plan, causal: bool) -> Config:
+    """The smallest shape that holds the program's heads and MLPs."""
+    return Config(
+        n_layers=1 + max([layer for layer, *_ in plan.heads] + [layer for layer, _ in plan.mlps]),
+        n_heads=1 + max((h for _, h, _ in plan.heads), default=0),
+        d_model=plan.residual.num_dims,
+        d_head=max((max(head.w_qk.matrix.shape) for _, _, head in plan.heads), default=1),
+        d_mlp=max((block.fst.output_space.num_dims for _, block in plan.mlps), default=1),
+        n_ctx=len(plan.indices.basis) + 1,
+        d_vocab=plan.tokens.num_dims,
+        d_vocab_out=plan.output.num_dims,
+        act_fn="relu",
+        attention_dir="causal" if causal else "bidirectional",
+    )
+
+
+def _embeddings(plan: _Plan) -> dict[str, np.ndarray]:
+    """Token embedding, with the constant direction if there is one, position embedding, and unembedding."""
+    from tracr.craft import bases
+    from tracr.craft.vectorspace_fns import project
+
+    tokens = project(plan.tokens, plan.residual).matrix.copy()
+    one = bases.BasisDirection("one")
+    if one in plan.residual:
+        tokens[:, plan.residual.basis.index(one)] = 1
+    positions, answers = project(plan.indices, plan.residual).matrix, project(plan.residual, plan.output).matrix
+    return {"embed.W_E": tokens, "pos_embed.W_pos": positions, "unembed.W_U": answers}
+
+
+def _head_matrices(head: Any, residual: Any) -> dict[str, np.ndarray]:
+    from tracr.craft.vectorspace_fns import project
+
+    return {
+        "W_Q": project(residual, head.w_qk.left_space).matrix @ head.w_qk.matrix,
+        "W_K": project(residual, head.w_qk.right_space).matrix,
+        "W_V": project(residual, head.w_ov.input_space).matrix @ head.w_ov.matrix,
+        "W_O": project(residual, head.w_ov.output_space).matrix.T,
+    }
+
+
+def _mlp_matrices(block: Any, residual: Any) -> dict[str, np.ndarray]:
+    from tracr.craft.vectorspace_fns import project
+
+    return {
+        "W_in": project(residual, block.fst.input_space).matrix @ block.fst.matrix,
+        "W_out": block.snd.matrix @ project(residual, block.snd.output_space).matrix.T,
+    }
+
+
+def _locate(graph: Any, plan: _Plan) -> dict[str, tuple[str | None, str | None]]:
     """For every expression that compiles to something: its head and its MLP (either may be None)."""
     from tracr.compiler import nodes
     from tracr.craft.transformers import MLP, AttentionHead
 
-    heads = {
-        id(sub): head_name(layer, h)
-        for layer, block in layers
-        if not isinstance(block, MLP)
-        for h, sub in enumerate(block.as_multi().heads())
-    }
-    outputs = [(layer, set(block.snd.output_space.basis)) for layer, block in layers if isinstance(block, MLP)]
+    heads = {id(head): head_name(layer, h) for layer, h, head in plan.heads}
+    outputs = [(layer, set(block.snd.output_space.basis)) for layer, block in plan.mlps]
     where = {}
     for name, node in graph.nodes.items():
         block = node.get(nodes.MODEL_BLOCK)

@@ -38,16 +38,7 @@ def rasp_case(
     """
 
     def decorate(build: Callable[[Any], SOp]) -> Case:
-        @functools.cache
-        def program() -> SOp:
-            rasp = _tracr_rasp()
-            with _quiet("absl"):  # Tracr advises against using a value twice; published programs do
-                return build(rasp)
-
-        def expected(tokens: Sequence[Token]) -> list[Any]:
-            return list(program()(list(tokens)))
-
-        expected.__module__ = build.__module__
+        program = _built_once(build)
 
         @functools.cache
         def reference() -> Any:
@@ -64,7 +55,7 @@ def rasp_case(
             vocab=tuple(vocab),
             max_length=max_length,
             min_length=min_length,
-            program=expected,
+            program=_evaluated(program, build.__module__),
             reference=reference,
             draw=draw,
             partial=partial,
@@ -73,6 +64,28 @@ def rasp_case(
         return case
 
     return decorate
+
+
+def _built_once(build: Callable[[Any], SOp]) -> Callable[[], SOp]:
+    """The program, built at the first call: that needs Tracr, and listing cases does not."""
+
+    @functools.cache
+    def program() -> SOp:
+        rasp = _tracr_rasp()
+        with _quiet("absl"):  # Tracr advises against using a value twice; published programs do
+            return build(rasp)
+
+    return program
+
+
+def _evaluated(program: Callable[[], SOp], module: str) -> Callable[[Sequence[Token]], list[Any]]:
+    """The program as a function of tokens that belongs to the module of the case."""
+
+    def expected(tokens: Sequence[Token]) -> list[Any]:
+        return list(program()(list(tokens)))
+
+    expected.__module__ = module
+    return expected
 
 
 def elementwise(
