@@ -27,6 +27,7 @@ CHECKED = (
     "trainers.optimizer",
     "trainers.rows",
     "trainers.step",
+    "trainers.training",
     "transformer",
 )
 install_import_hook([f"interpbench.{module}" for module in CHECKED], "beartype.beartype")

@@ -17,7 +17,7 @@ from interpbench.certificate.certify import certify
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.trainers import FlatAdam, Progress, loop
 from interpbench.trainers.hints import Hints
-from interpbench.trainers.loop import headline, start, train
+from interpbench.trainers.loop import headline, train
 from interpbench.trainers.rows import (
     SAMPLING,
     UNDEFINED,
@@ -31,6 +31,7 @@ from interpbench.trainers.rows import (
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
 from interpbench.trainers.step import loudness, plan, rate, silent_share
+from interpbench.trainers.training import start
 from interpbench.transformer import initialize
 
 SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)

@@ -1,6 +1,6 @@
-"""Trainers: ways to make a subject for a case. What an author of trainers needs, and core's own trainers.
+"""Trainers make the subject of a case: what an author of a trainer needs, and core's own trainers.
 
-Part of the contract with plugins. Names are loaded on first use: importing this package imports no PyTorch.
+Part of the contract with plugins. Names are loaded on first use; importing this package imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from interpbench.trainers.trainer import Trained, Trainer
 
 if TYPE_CHECKING:
     from interpbench.cases.pairs import Data
+    from interpbench.certificate.certificate import Measurement
     from interpbench.certificate.measure import Masks, fresh_data, masks_of, measure
     from interpbench.trainers.checkpoint import Progress, resume, save
     from interpbench.trainers.optimizer import FlatAdam
@@ -24,6 +25,7 @@ __all__ = [
     "Data",
     "FlatAdam",
     "Masks",
+    "Measurement",
     "Progress",
     "Targets",
     "Trained",
@@ -42,6 +44,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "cases.pairs": ("Data",),
+        "certificate.certificate": ("Measurement",),
         "certificate.measure": ("Masks", "fresh_data", "masks_of", "measure"),
         "trainers.checkpoint": ("Progress", "resume", "save"),
         "trainers.optimizer": ("FlatAdam",),

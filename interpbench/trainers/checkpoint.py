@@ -1,4 +1,4 @@
-"""What a training run carries from step to step, and its checkpoint."""
+"""The state of a training run, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from interpbench.trainers.optimizer import FlatAdam
 
 @dataclass
 class Progress:
-    """What a checkpoint holds beside the weights."""
+    """The state of a training run apart from weights, moments and random numbers."""
 
     step: int = 0
     is_open: bool = False
@@ -39,7 +39,7 @@ class Progress:
 def save(
     folder: Path, settings: Mapping[str, Any], adam: FlatAdam, state: Progress, generator: torch.Generator
 ) -> None:
-    """Write one file, replaced atomically: tensors, and the rest as JSON in its metadata."""
+    """Write one file, replaced atomically: tensors, with settings and progress as JSON in its metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {**adam.state, "generator": generator.get_state()}
     facts = {"settings": settings, "progress": asdict(state), "adam_step": adam.step}
@@ -51,7 +51,7 @@ def save(
 def resume(
     folder: Path, settings: Mapping[str, Any], adam: FlatAdam, state: Progress, generator: torch.Generator
 ) -> None:
-    """Continue where the checkpoint in `folder` stands, if there is one.
+    """Restore optimizer, state and generator, in place, from the checkpoint in `folder`, if there is one.
 
     Raises InterpbenchError if it is damaged or was made with other settings.
     """
@@ -69,7 +69,7 @@ def resume(
             raise ValueError("weights of another size")
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InterpbenchError(f"the checkpoint {path} is damaged ({error}); remove it to start again") from None
-    # Nothing depends on how many steps there are at most: a run may be made longer.
+    # No step depends on the maximum number of steps: a run can be extended.
     for name in sorted(key for key in settings if key != "steps" and settings[key] != made_with.get(key)):
         text = f"the checkpoint {path} was made with {name}={made_with.get(name)}, not {settings[name]}"
         raise InterpbenchError(f"{text}; use the same settings or another folder")

@@ -1,8 +1,7 @@
-"""Hints: what a variable's node writes should tell the variable's value.
+"""Hints: an auxiliary loss that reads each variable's value off its node with a linear probe trained alongside.
 
-Interchange says what a variable must do, not how a node may come to hold it, and some values are hard to come by: the
-place where a token stood before (*duplicate* of `ioi`) is a plateau for thousands of steps. A hint is a learned linear
-readout of the value from the node's output, trained along; it asks for nothing that the certificate does not.
+Interchange constrains the effect of a variable, not how a node computes it, and some values are hard to learn: the
+earlier position of a token (*duplicate* of `ioi`) stays on a plateau for thousands of steps without a hint.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from interpbench.graph.graph import Graph
 from interpbench.trainers.rows import Rows
 
 SCALE = 0.3
-"""Deviation of a readout's weights at first."""
+"""Standard deviation of a readout's initial weights."""
 
 SMOOTHING = 0.05
-"""Of the values asked for: without it outputs grow for ever to tell them more surely."""
+"""Label smoothing: without it the outputs grow without bound."""
 
 LEAST = 1e-6
-"""Variance of a number below which it counts as a constant, of which there is nothing to tell."""
+"""Variance below which a number counts as constant and gets no hint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +50,9 @@ class Hints:
     def loss(self, weights: Float[Tensor, " weight"], outputs: Sequence[Tensor], rows: Rows) -> Float[Tensor, ""]:
         """Sum over values of the cross-entropy, or of the squared error in units of the variance.
 
-        `outputs` are the writers' `[feature, position, row]`. A variable is asked where it has a value and is not
-        interchanged itself. To be asked for the absence of a value too would teach a head that a position can be told
-        by itself: *duplicate* of `ioi` then attends to nothing else, and never learns.
+        `outputs` are the writers' `[feature, position, row]`. Positions where the variable has no value are left out,
+        as are rows that interchange it. Including them teaches a head to recognise such a position from itself alone:
+        *duplicate* of `ioi` then attends to nothing else and does not learn.
         """
         total = torch.zeros((), device=weights.device)
         order = list(self.reference.variables)
@@ -62,17 +61,17 @@ class Hints:
         for (name, size), part, reading in zip(self.readouts, parts, rows.readings, strict=True):
             own = variable != order.index(name)
             value = reading.flatten(0, 1)[own][:, 1:].flatten()
-            asked = value != size if size > 1 else torch.ones_like(value, dtype=torch.bool)
-            value = value[asked]
-            if not len(value) or (value == value[0]).all():  # to tell a constant surely only makes outputs grow
+            defined = value != size if size > 1 else torch.ones_like(value, dtype=torch.bool)
+            value = value[defined]
+            if not len(value) or (value == value[0]).all():  # a hint of a constant only makes outputs grow
                 continue
             for node in self.reference.variables[name]:
                 out = outputs[self.graph.writers.index(node)].movedim((-1, -2), (-3, -2))[own][:, 1:]
-                told = out.flatten(0, 1)[asked] @ part.view(size, -1).T
+                read = out.flatten(0, 1)[defined] @ part.view(size, -1).T
                 if size > 1:
-                    total = total + F.cross_entropy(told, value, label_smoothing=SMOOTHING)
+                    total = total + F.cross_entropy(read, value, label_smoothing=SMOOTHING)
                     continue
                 spread = value.var()
-                missed = F.mse_loss(told.squeeze(-1), value) / spread.clamp(min=LEAST)
+                missed = F.mse_loss(read.squeeze(-1), value) / spread.clamp(min=LEAST)
                 total = total + missed * (spread > LEAST)
         return total

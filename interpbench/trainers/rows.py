@@ -1,7 +1,7 @@
 """Training rows: inputs and sources, and what is replaced on each.
 
-Rows come in blocks that share a source, so that sources, which are run whole, cost a share of a pass only. What the
-reference answers is asked in bulk, a round at a time: all rows that are drawn from until the next measurement.
+Rows come in blocks that share a source, so that the runs on sources cost a fraction of a pass. The reference runs once
+a round, on all rows that are used until the next measurement.
 """
 
 from __future__ import annotations
@@ -61,6 +61,11 @@ class Rows:
     def take(self, blocks: Tensor | slice) -> Rows:
         """Some of the blocks."""
         return self._each(lambda tensor: tensor[blocks])
+
+    def split(self, counts: Sequence[int]) -> list[Rows]:
+        """Consecutive parts with these numbers of blocks."""
+        ends = np.cumsum(counts).tolist()
+        return [self.take(slice(end - count, end)) for end, count in zip(ends, counts, strict=True)]
 
     def to(self, device: torch.device | str) -> Rows:
         """The same rows elsewhere."""

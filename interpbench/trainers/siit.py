@@ -8,7 +8,7 @@ answer what the reference answers under the same interchange; what is outside mu
     behaviour    no variable, nothing outside replaced        interchange    a variable, nothing outside
     strict       silent nodes or outside edges replaced, with or without a variable
 
-are the same forward pass under masks that differ. Three things decide (measured, see the README): strictness on
+are the same forward pass under masks that differ. Three things decide (measured, see docs/subjects.md): strictness on
 *edges*; *the circuit first*: training starts with every outside edge replaced on every row, so that the algorithm is
 learnt where it belongs, and opens the rest when measurement says that the circuit stands; and silent nodes that start
 quiet, because until then they are noise to the circuit.
@@ -40,7 +40,7 @@ class SiitTrainer:
         folder: Path | None = None,
         progress: Callable[[dict[str, Any]], None] = lambda facts: None,
     ) -> Trained:
-        """Train a subject of `case`; see `interpbench.trainers.training.train`."""
+        """Train a subject of `case`; see `interpbench.trainers.loop.train`."""
         from interpbench.trainers.loop import train
 
         return train(case, config, folder, progress)

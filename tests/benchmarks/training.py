@@ -10,6 +10,7 @@ the subject reached .99 in everything on nodes, and on edges. CPU seconds of one
 from __future__ import annotations
 
 import argparse
+import functools
 import random
 import time
 
@@ -19,11 +20,11 @@ import torch
 from interpbench import load_case
 from interpbench.certificate.measure import fresh_data, masks_of, measure
 from interpbench.processes import tune_process
-from interpbench.trainers import FlatAdam, Progress
-from interpbench.trainers.loop import start, train
-from interpbench.trainers.rows import draw_round, make_pool, targets_of
+from interpbench.trainers.loop import train
+from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config
-from interpbench.trainers.step import row_loss, train_step
+from interpbench.trainers.step import row_loss
+from interpbench.trainers.training import Training
 from interpbench.transformer import Transformer, initialize
 
 PAIRS, TERMS, BAR = 256, 3, 0.99
@@ -157,14 +158,12 @@ def main() -> None:
         pairs = PAIRS / seconds_a_step(simple.step, arguments.steps)
         speeds = []
         for is_open in (False, True):
-            targets, generator = targets_of(reference, circuit), torch.Generator().manual_seed(0)
-            adam = FlatAdam(start(reference.subject_config, circuit, config), config.average)
+            training = Training.begin(case, Config(lr=1e-3, circuit_first=not is_open))
             weights = [1.0] * len(reference.variables)
-            state = Progress(variable_weights=weights, lr=1e-3, is_open=is_open)
             began = time.process_time()
-            rows = draw_round(reference, pool, config, weights, generator)
+            rows = draw_round(reference, pool, config, weights, training.generator)
             ahead = (time.process_time() - began) / config.eval_every
-            step = lambda: train_step(case, config, targets, None, rows, adam, state, generator)  # noqa: E731
+            step = functools.partial(training.step, rows)
             speeds.append(config.rows / (ahead + seconds_a_step(step, arguments.steps)))
         ratios = ["  ".join(f"{speed / base:4.1f}" for speed in speeds) for base in (pairs, TERMS * pairs)]
         numbers = f"{name:>4} {pairs:14.0f} {TERMS * pairs:8.0f} {speeds[0]:20.0f} {speeds[1]:15.0f}"
