@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interpbench.evaluation.ranking import judge
     from interpbench.graph.circuit import Circuit, EdgeScores
     from interpbench.graph.graph import Graph
-    from interpbench.hooks import hookimpl
+    from interpbench.hooks import hookimpl, option
     from interpbench.plugins.progress import ProgressEvent
     from interpbench.plugins.registry import load_case
     from interpbench.problem.problem import Problem
@@ -56,6 +56,7 @@ __all__ = [
     "judge",
     "load_case",
     "load_subject",
+    "option",
     "run",
     "save_subject",
     "score",
@@ -70,7 +71,7 @@ _load, __dir__ = lazy(
         "evaluation.ranking": ("judge",),
         "graph.circuit": ("Circuit", "EdgeScores"),
         "graph.graph": ("Graph",),
-        "hooks": ("hookimpl",),
+        "hooks": ("hookimpl", "option"),
         "plugins.progress": ("ProgressEvent",),
         "plugins.registry": ("load_case",),
         "problem.problem": ("Problem",),

@@ -1,68 +1,66 @@
-"""The settings of `siit`, `iit` and `natural`: one training loop, three sets of defaults; `siit.py` tells the idea."""
+"""The settings of `siit`, `iit` and `natural`: one training loop, three sets of defaults; see `siit.py`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from interpbench.hooks import option
 
 if TYPE_CHECKING:
     from interpbench.transformer.config import Config as Shape
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class Config:
     """Settings of a training run; the same settings give the same weights on one machine."""
 
-    seed: int = _option(0, "Seed of weights, inputs and masks.")
-    interchange: float = _option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
-    in_part: float = _option(0.0, "Share of those rows on which it is taken at a random half of the positions only.")
-    easy: float = _option(0.1, "Weight of drawing a variable that is right already; one that never is has 1 more.")
-    strict: float = _option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
-    sampling: Literal["mixed", "individual", "sample_all", "all"] = _option(
+    seed: int = option(0, "Seed of weights, inputs and masks.")
+    interchange: float = option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
+    in_part: float = option(0.0, "Of those rows: share on which it is taken at a random half of the positions only.")
+    easy: float = option(0.1, "Sampling weight of a variable at IIA 1; one at IIA 0 gets this plus 1.")
+    strict: float = option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
+    sampling: Literal["mixed", "individual", "sample_all", "all"] = option(
         "mixed", "Silent nodes replaced on a row: one, each with probability 1/2, all, or half, a quarter, a quarter."
     )
-    silent: Literal["train", "freeze", "stop_grad"] = _option(
-        "train", "What silent nodes learn: as all do, nothing, or nothing and no gradient passes through them."
+    silent: Literal["train", "freeze", "stop_grad"] = option(
+        "train", "Silent nodes: trained as all others, frozen, or frozen with no gradient through them."
     )
-    edges: float = _option(0.7, "Share of strict rows on edges; the others replace whole silent nodes.")
-    whole: float = _option(0.4, "Share of the rows on edges that replace every edge outside the circuit at once.")
-    merged: float = _option(
-        0.0, "Share of those that spare what is inside the merged circuit (q, k, v one; embed, pos one)."
+    edges: float = option(0.7, "Of strict rows: share that replaces edges; the others replace whole silent nodes.")
+    whole: float = option(0.4, "Of the rows on edges: share that replaces every edge outside the circuit at once.")
+    merged: float = option(
+        0.0, "Of the rows that replace all outside edges: share that keeps the head-level circuit instead."
     )
-    circuit_first: bool = _option(True, "Start with every outside edge replaced on every row.")
-    opens_at: float = _option(0.98, "Accuracy and mean IIA of the bare circuit at which the other rows are let in.")
-    silent_scale: float = _option(0.1, "Initial scale of what silent nodes write: they are noise to the circuit.")
-    hint: float = _option(0.0, "Weight of reading variables' values off their nodes.")
-    calm: float = _option(0.0, "Weight of keeping quiet what the circuit's nodes write: noise on all other edges.")
-    steps: int = _option(20_000, "Optimiser steps at most.")
-    seconds: float = _option(0.0, "Stop at the first measurement after so long (0: no limit).")
-    single_loss: bool = _option(True, "One optimiser step for all kinds of rows, or one for each.")
-    rows: int = _option(0, "Rows a step (0: 128 to 512, fewer for larger subjects).")
-    group: int = _option(4, "Rows that share one source.")
-    own_source: float = _option(0.25, "Share of the sources that are an input's own counterfactual.")
-    reuse: int = _option(8, "How often a row is drawn between two measurements, about.")
-    lr: float = _option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
-    warmup: int = _option(100, "Steps of linear warm-up.")
-    rewarm: bool = _option(False, "Warm up again when the other rows are let in, whose gradients are larger.")
-    patience: int = _option(
-        5, "Measurements of the bare circuit without progress before other rows are let in, or training starts again."
+    circuit_first: bool = option(True, "Start with every outside edge replaced on every row.")
+    opens_at: float = option(0.98, "Accuracy and mean IIA of the circuit alone at which the other rows are added.")
+    silent_scale: float = option(0.1, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
+    hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
+    calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
+    steps: int = option(20_000, "Maximum number of optimiser steps.")
+    seconds: float = option(0.0, "Stop at the first measurement after this many seconds (0: no limit).")
+    single_loss: bool = option(True, "One optimiser step for all kinds of rows, or one for each.")
+    rows: int = option(0, "Rows per step (0: 128 to 512, fewer for larger subjects).")
+    group: int = option(4, "Rows that share one source.")
+    own_source: float = option(0.25, "Share of the sources that are an input's own counterfactual.")
+    reuse: int = option(8, "Average number of times a row is drawn between two measurements.")
+    lr: float = option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
+    warmup: int = option(100, "Steps of linear warm-up.")
+    rewarm: bool = option(False, "Warm up again when the other rows are added, whose gradients are larger.")
+    patience: int = option(
+        5, "Measurements of the circuit alone without progress before other rows are added or training restarts."
     )
-    cycle: int = _option(800, "Steps of the first cosine cycle of the rate, once all rows are let in.")
-    average: float = _option(0.99, "Decay of the moving average of the weights, which is what is measured and kept.")
-    clip: float = _option(1.0, "Largest gradient norm.")
-    eval_every: int = _option(200, "Steps between measurements.")
-    eval_rows: int = _option(1000, "Rows of a measurement.")
-    margin: float = _option(0.997, "Stop when everything measured reaches this.")
-    same_size: bool = _option(False, "A subject as wide as the compiled reference.")
-    d_model: int = _option(0, "Width of the residual stream (0: the case's own).")
-    d_head: int = _option(0, "Width of a head (0: the case's own).")
-    d_mlp: int = _option(0, "Width of an MLP (0: the case's own).")
-    half: bool = _option(False, "Round the weights to half precision in the end: files half as large.")
-    device: str = _option("cpu", "Where the steps are computed: cpu, cuda...")
+    cycle: int = option(800, "Steps of the first cosine cycle of the rate, once all rows are added.")
+    average: float = option(0.99, "Decay of the moving average of the weights, which is measured and kept.")
+    clip: float = option(1.0, "Largest gradient norm.")
+    eval_every: int = option(200, "Steps between measurements.")
+    eval_rows: int = option(1000, "Rows of a measurement.")
+    margin: float = option(0.997, "Stop when every measured accuracy reaches this.")
+    same_size: bool = option(False, "Use the widths of the compiled reference.")
+    d_model: int = option(0, "Width of the residual stream (0: the case's own).")
+    d_head: int = option(0, "Width of a head (0: the case's own).")
+    d_mlp: int = option(0, "Width of an MLP (0: the case's own).")
+    half: bool = option(False, "Round the final weights to half precision: files half as large.")
+    device: str = option("cpu", "Device of the training steps: cpu, cuda...")
 
     def __post_init__(self) -> None:
         shares = (
@@ -99,11 +97,11 @@ class Config:
 class IitConfig(Config):
     """Interchange without strictness (arXiv 2112.00826)."""
 
-    strict: float = _option(0.0, "Share of rows with something outside the circuit replaced (0: no strict term).")
+    strict: float = option(0.0, "Share of rows with something outside the circuit replaced (0: no strict term).")
 
 
 @dataclass(frozen=True)
 class NaturalConfig(IitConfig):
-    """Behaviour alone: how a transformer learns the task when nobody asks where."""
+    """Behaviour alone: training on the task, without a constraint on where it is computed."""
 
-    interchange: float = _option(0.0, "Share of rows with a reference variable taken from the source (0: no IIT term).")
+    interchange: float = option(0.0, "Share of rows with a reference variable taken from the source (0: no IIT term).")

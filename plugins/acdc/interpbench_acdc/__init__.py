@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from interpbench import PAPER_GRID, hookimpl
+from interpbench import PAPER_GRID, hookimpl, option
 
 if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem
@@ -17,22 +17,18 @@ GRIDS = {
 """Thresholds; `paper` are those of the published results (arXiv 2407.14494)."""
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class Config:
     """Thresholds, loss and order. Raises ValueError for a negative threshold."""
 
-    tau: tuple[float, ...] = _option((), "Thresholds: an edge is cut where the loss rises by less. None: the grid.")
-    grid: Literal["log", "paper"] = _option("log", "Thresholds if none are given.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
+    tau: tuple[float, ...] = option((), "Thresholds: an edge is cut where the loss rises by less. None: the grid.")
+    grid: Literal["log", "paper"] = option("log", "Thresholds if none are given.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
-    absolute: bool = _option(False, "Compare the size of the change with the threshold, not the rise.")
-    order_seed: int = _option(0, "Shuffle the order of the edges into each reader (0: later writers first).")
-    faithful: float = _option(
+    absolute: bool = option(False, "Compare the size of the change with the threshold, not the rise.")
+    order_seed: int = option(0, "Shuffle the order of the edges into each reader (0: later writers first).")
+    faithful: float = option(
         0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
     )
 

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from interpbench import hookimpl
+from interpbench import hookimpl, option
 
 if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class Config:
     """What to differentiate, and where. Raises ValueError for values that make no sense."""
 
-    ig: Literal["none", "inputs", "activations", "masks"] = _option(
+    ig: Literal["none", "inputs", "activations", "masks"] = option(
         "none", "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks."
     )
-    ig_steps: int = _option(5, "Steps of that path.")
-    points: Literal["middles", "ends"] = _option(
+    ig_steps: int = option(5, "Steps of that path.")
+    points: Literal["middles", "ends"] = option(
         "middles", "Where on the path of masks or activations: in the middle of each step, or at all ends of steps."
     )
-    at: Literal["clean", "corrupt"] = _option("clean", "Where to take the gradient without a path.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
+    at: Literal["clean", "corrupt"] = option("clean", "Where to take the gradient without a path.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
-    sign: Literal["signed", "absolute"] = _option("absolute", "Rank by the derivative or by its size.")
-    normalise: Literal["none", "max", "sum", "published"] = _option(
+    sign: Literal["signed", "absolute"] = option("absolute", "Rank by the derivative or by its size.")
+    normalise: Literal["none", "max", "sum", "published"] = option(
         "none", "Divide scores by the largest, or by the sum, of |score|; published: sum over points and positions."
     )
-    faithful: float = _option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
 
     def __post_init__(self) -> None:
         if self.ig_steps < 1:

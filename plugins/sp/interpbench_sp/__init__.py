@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from interpbench import PAPER_GRID, hookimpl
+from interpbench import PAPER_GRID, hookimpl, option
 
 if TYPE_CHECKING:
     from interpbench.problem import Discovery, Problem
-
-
-def _option(default: Any, text: str, **more: str) -> Any:
-    return field(default=default, metadata={"help": text, **more})
 
 
 @dataclass(frozen=True)
 class Config:
     """What is learnt and how. Raises ValueError for values that make no sense."""
 
-    edgewise: bool = _option(
+    edgewise: bool = option(
         True, "A mask for every edge, or for every node (q, k, v input, MLP output).", flags="--edgewise/--nodewise"
     )
-    lambda_: tuple[float, ...] = _option((1.0,), "Weights of the share of units kept; a mask is learnt for each.")
-    relative: bool = _option(True, "Count lambda in units of the loss of cutting every edge.")
-    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = _option(
+    lambda_: tuple[float, ...] = option((1.0,), "Weights of the share of units kept; a mask is learnt for each.")
+    relative: bool = option(True, "Count lambda in units of the loss of cutting every edge.")
+    loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
-    steps: int = _option(300, "Optimiser steps at most.")
-    lr: float = _option(0.1, "Peak learning rate (Adam, linear warm-up and decay).")
-    rows: int = _option(16, "Rows a step, drawn anew (0: all).")
-    draws: int = _option(16, "Random masks a step, each on all rows of the step.")
-    patience: int = _option(50, "Stop when the final mask has not changed for this many steps.")
-    faithful: float = _option(
+    steps: int = option(300, "Optimiser steps at most.")
+    lr: float = option(0.1, "Peak learning rate (Adam, linear warm-up and decay).")
+    rows: int = option(16, "Rows a step, drawn anew (0: all).")
+    draws: int = option(16, "Random masks a step, each on all rows of the step.")
+    patience: int = option(50, "Stop when the final mask has not changed for this many steps.")
+    faithful: float = option(
         0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
     )
 

@@ -6,11 +6,11 @@ Every command imports this module: what is heavy (torch) is imported inside `tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interpbench import hookimpl
+from interpbench import hookimpl, option
 
 if TYPE_CHECKING:
     from interpbench import Case, Trained
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Config:
     """The options of `interpbench train mytech`. Raises ValueError for values that make no sense."""
 
-    seed: int = field(default=0, metadata={"help": "Seed of weights and inputs."})
-    steps: int = field(default=2000, metadata={"help": "Optimiser steps."})
-    rows: int = field(default=256, metadata={"help": "Rows a step."})
-    lr: float = field(default=0.003, metadata={"help": "Learning rate of Adam."})
-    interchange: float = field(default=0.5, metadata={"help": "Share of rows with a variable taken from the source."})
-    keep_every: int = field(default=100, metadata={"help": "Steps between checkpoints."})
+    seed: int = option(0, "Seed of weights and inputs.")
+    steps: int = option(2000, "Optimiser steps.")
+    rows: int = option(256, "Rows a step.")
+    lr: float = option(0.003, "Learning rate of Adam.")
+    interchange: float = option(0.5, "Share of rows with a variable taken from the source.")
+    keep_every: int = option(100, "Steps between checkpoints.")
 
     def __post_init__(self) -> None:
         if min(self.steps, self.rows, self.keep_every) < 1:
@@ -33,7 +33,7 @@ class Config:
 
 
 class MytechTrainer:
-    """Interchange intervention training: variables of the algorithm where the circuit says, the rest left free."""
+    """Interchange intervention training: each variable at its node in the circuit; other nodes are unconstrained."""
 
     name = "mytech"
     Config = Config
@@ -41,7 +41,7 @@ class MytechTrainer:
     def train(
         self, case: Case, config: Config, folder: Path | None, progress: Callable[[dict[str, Any]], None]
     ) -> Trained:
-        """Train a subject of `case`; checkpoints are kept in `folder`, if given, and gone on from."""
+        """Train a subject of `case`; keep checkpoints in `folder`, if given, and resume from them."""
         from .algorithm import train
 
         return train(case, config, folder, progress)
