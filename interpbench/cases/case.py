@@ -1,7 +1,7 @@
 """A case: a task with a known algorithm, its inputs, and the reference model that runs the algorithm.
 
-A case is frozen data. What is heavy (compiling a RASP program, evaluating it) happens in the callables it holds, so
-that all cases can be listed in a moment and without the extras that they need.
+A case is frozen data. Heavy work (compiling or evaluating a RASP program) happens in the callables it holds, so that
+listing all cases is fast and needs none of their extras.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Case:
-    """What a case is. Lengths count the tokens of an input without BOS.
+    """A task: vocabulary, input lengths, program and reference. Lengths count the tokens of an input without BOS.
 
-    `partial`: at some positions the program is undefined (None).
+    `partial`: the program is undefined (None) at some positions.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Case:
     special: tuple[str, ...] = (BOS, PAD)
     partial: bool = False
     published_ids: tuple[int, ...] | None = None
-    """Ids of `tokens` in the vocabulary of a published subject that knows more words than the case."""
+    """Ids of `tokens` in the vocabulary of a published subject whose vocabulary is larger than the case's."""
     compiled: bool = False
     """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
 
@@ -57,7 +57,7 @@ class Case:
         return tuple(sorted({*self.vocab, *self.special}, key=functools.cmp_to_key(tracr_order)))
 
     def expected(self, tokens: Sequence[Token]) -> list[Any]:
-        """What the program answers, one value a position (None: undefined or not scored).
+        """The program's answers, one for each position (None: undefined or not scored).
 
         Raises ValueError for tokens outside the vocabulary or an input too long or empty.
         """
@@ -65,7 +65,7 @@ class Case:
         return self.program(tokens)
 
     def check(self, tokens: Sequence[Token]) -> None:
-        """Raise ValueError, with what would be right, if this is no input of the case."""
+        """Raise ValueError, naming valid tokens or lengths, if this is not an input of the case."""
         for token in tokens:
             if token not in self.vocab:
                 shown = " ".join(map(str, self.vocab[:40])) + (" ..." if len(self.vocab) > 40 else "")
@@ -85,7 +85,7 @@ class Case:
         return np.array([[ids[BOS], *(ids[token] for token in tokens)] for tokens in inputs], dtype=np.int64)
 
     def parse(self, words: Sequence[str]) -> tuple[Token, ...]:
-        """Tokens typed on a command line. Raises ValueError for a word that is no token."""
+        """Tokens typed on a command line. Raises ValueError for a word that is not a token."""
         by_word = {str(token): token for token in self.vocab}
         tokens = tuple(by_word.get(word, word) for word in words)
         self.check(tokens)
@@ -94,7 +94,7 @@ class Case:
     def inputs(self, n: int, rng: np.random.Generator, unique: bool = False) -> np.ndarray:
         """Encoded inputs of full length, uniform unless the case draws its own; int64 `[n, position]`.
 
-        With `unique`, no input comes twice. Raises ValueError if so many different ones were not found.
+        With `unique`, all inputs differ. Raises ValueError if the case has too few different inputs.
         """
         import numpy as np
 
@@ -129,9 +129,9 @@ class Case:
         return [tuple(self.tokens[i] for i in row[1:]) for row in encoded.tolist()]
 
     def pairs(self, n: int, seed: int, unique: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have a seed of their own.
+        """Clean and corrupted inputs, both int64 `[n, position]`; the corrupted ones have their own seed.
 
-        With `unique`, no clean input comes twice; see `inputs`.
+        With `unique`, all clean inputs differ; see `inputs`.
         """
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""Pairs of inputs of a case as tensors, and where their answers count."""
+"""Pairs of inputs of a case as tensors, and the positions that are scored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from interpbench.cases.case import Case
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs `[row, position]`, independent sources for what is replaced, and where answers count."""
+    """Inputs, independent inputs that supply replacement values, and scored positions, each `[row, position]`."""
 
     clean: Int[Tensor, "row position"]
     source: Int[Tensor, "row position"]
@@ -26,18 +26,18 @@ class Data:
         return self.take(slice(n))
 
     def take(self, rows: slice | Bool[Tensor, " row"]) -> Data:
-        """Some of the rows; they are no longer all inputs."""
+        """Some of the rows; the result is not marked as exhaustive."""
         return Data(self.clean[rows], self.source[rows], self.scored[rows])
 
 
 def draw(case: Case, samples: int, seed: int) -> Data:
-    """Clean inputs and, as sources, corrupted ones: what techniques get."""
+    """Clean inputs with corrupted inputs as sources, as passed to techniques."""
     clean, corrupted = case.pairs(samples, seed)
     return Data(torch.from_numpy(clean), torch.from_numpy(corrupted), torch.from_numpy(scored_positions(case, clean)))
 
 
 def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:
-    """Where answers are asked for: all positions but BOS, or the last one; bool `[row, position]`."""
+    """Scored positions: all but BOS, or only the last; bool `[row, position]`."""
     scored = np.zeros(tokens.shape, dtype=bool)
     scored[:, 1 if case.scored == "all" else -1 :] = True
     return scored

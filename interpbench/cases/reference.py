@@ -28,7 +28,7 @@ class Reference(Protocol):
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """What the logits stand for, or None if the output is a number."""
+        """The answer that each logit stands for, or None if the output is a number."""
         ...
 
     @property
@@ -43,15 +43,15 @@ class Reference(Protocol):
 
     @property
     def reading_sizes(self) -> Mapping[str, Sequence[int]]:
-        """How many values each variable can have, besides none, that `outputs_and_readings` tells; 1: a number.
+        """Number of classes of each value that `outputs_and_readings` returns; 1 means a number.
 
-        A variable may hold several values at once, as an MLP may compute several.
+        The class for "no value" is not counted. A variable may hold several values, as an MLP may compute several.
         """
         ...
 
     @property
     def partial(self) -> bool:
-        """Whether there are positions without an answer; see `defined`."""
+        """Whether the answer is undefined at some positions; see `defined`."""
         ...
 
     def circuit(self, graph: Graph) -> Circuit:
@@ -67,9 +67,9 @@ class Reference(Protocol):
     ) -> Tensor:
         """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
 
-        With `source` and `variable` `[row]` (an index into `variables`, or -1), each row is run with that variable
-        as it is on the row of `source`: an interchange intervention (arXiv 2112.00826); at some positions only with
-        `where`, bool `[row, position]`.
+        `source` `[row, position]` and `variable` `[row]` (an index into `variables`, or -1 for none) request an
+        interchange intervention (arXiv 2112.00826): the variable takes its value from the same row of `source`.
+        `where`, bool `[row, position]`, limits it to some positions.
         """
         ...
 
@@ -80,21 +80,21 @@ class Reference(Protocol):
         variable: Tensor | None = None,
         where: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
-        """What `outputs` gives, and values of some variables under the same interchange.
+        """Outputs, and the values of some variables under the same interchange intervention.
 
-        A value is `[row, position]`: floats, or int64 from 0, as many as `reading_sizes` says there are for none.
+        A value is `[row, position]`: floats, or int64 classes from 0, where the size in `reading_sizes` means no value.
         """
         ...
 
 
 DEFINED = 0.01
-"""A compiled program shows no answer by logits that are all zero, but for what leaks through a softmax."""
+"""Where a compiled program has no answer, all logits are zero, up to leakage through a softmax."""
 
 
 def defined(reference: Reference, logits: Tensor) -> Tensor:
     """Where a reference's output is an answer; bool `[*, position]` from `[*, position, class]`.
 
-    A program may be undefined at a position (nothing selected, no value): that is not scored and not trained on.
+    A program may be undefined at a position (nothing selected, no value): it is neither scored nor trained on there.
     """
     import torch
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Any
 
 Token = str | int | float
-
-
 Inputs = list[tuple[Token, ...]]
-
-
 BOS, PAD = "BOS", "PAD"
 
 
 def value_to_json(value: Any) -> Any:
-    """A token or an answer as JSON: what JSON does not have (tuples, infinity) is marked."""
+    """A token or an answer as JSON. Tuples and infinity, which JSON lacks, become objects."""
     if isinstance(value, tuple):
         return {"tuple": [value_to_json(each) for each in value]}
     value = value.item() if hasattr(value, "item") else value

@@ -17,7 +17,7 @@ from interpbench.graph.names import merged_node, split_edge
 class Circuit:
     """A set of edges of a graph, at `edges` granularity, or merged by `heads()`.
 
-    Raises ValueError if an edge is not one of the graph's.
+    Raises ValueError for an edge that is not in the graph.
     """
 
     graph: Graph
@@ -45,7 +45,7 @@ class Circuit:
         return Circuit(self.graph, frozenset(n for n, v in zip(names, merged, strict=True) if v > 0), "heads")
 
     def mask(self) -> np.ndarray:
-        """1 on every edge that belongs to the circuit (at `heads`: that merges into it); float32 `[edge]`."""
+        """1 on the edges of the circuit (at `heads`: on the edges that merge into it); float32 `[edge]`."""
         inside = np.array([name in self.edges for name in self.graph.universe(self.granularity)], dtype=np.float32)
         return self.graph.spread(inside, self.granularity)
 
@@ -62,7 +62,7 @@ class Circuit:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Circuit:
-        """The inverse of `to_json`. Raises ValueError for anything of another form."""
+        """The inverse of `to_json`. Raises ValueError for data of another form."""
         try:
             graph = Graph(data["n_layers"], data["n_heads"])
             edges, granularity = list(data["edges"]), data["granularity"]
@@ -75,9 +75,9 @@ class Circuit:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores:
-    """One number per edge; higher means more surely in the circuit. `values` is float64 `[edge]`.
+    """One score per edge; a higher score ranks the edge higher. `values` is float64 `[edge]`.
 
-    Infinity is allowed (an edge that was never cut), NaN is not. Raises ValueError for NaN or another length.
+    Infinity is allowed (an edge that was never ablated), NaN is not. Raises ValueError for NaN or another length.
     """
 
     graph: Graph

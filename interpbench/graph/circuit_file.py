@@ -1,9 +1,8 @@
 """Edge scores and circuits in files: the JSON and .pt of MIB and EAP-IG, and our own.
 
-They have one `input` node where we keep `embed` and `pos` apart: the merged edge has the larger score and is in the
-graph if either is; read again, both get what it has. In our JSON our own two edges stand beside, under a key that
-their tools ignore, so that reading gives back what was written. JSON has no infinity: it becomes the largest float,
-and the other way round.
+MIB and EAP-IG have one `input` node where we have `embed` and `pos`. The merged edge gets the larger score, and is in
+the graph if either edge is; on reading, both edges get its values. Our JSON also stores our two edges, under a key that
+their tools ignore, so that reading restores what was written. JSON has no infinity: the largest float stands for it.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ def read_circuit_file(path: Path, graph: Graph) -> tuple[EdgeScores, Circuit | N
     """Scores over `graph` and the chosen circuit, if there is one, from a file of ours, of MIB or of EAP-IG.
 
     `.pt` and `.pth` are read as PyTorch's format without running code, anything else as JSON. A file without scores,
-    or with one for all edges, is a circuit: its edges score 1, the others 0. Raises UsageError for a circuit in
-    another graph, ValueError for a file of another form or with nothing to judge, OSError for one that is unreadable.
+    or with one score for all edges, is read as a circuit: its edges score 1, the others 0. Raises UsageError for a
+    circuit in another graph, ValueError for another form or neither scores nor a circuit, OSError if unreadable.
     """
     data = _load_pt(path) if path.suffix.lower() in (".pt", ".pth") else _load_json(path)
     scores, circuit = from_circuit_file(data, graph)
@@ -87,9 +86,9 @@ def _load_pt(path: Path) -> Any:
 def from_circuit_file(data: Any, expected: Graph | None = None) -> tuple[EdgeScores, Circuit | None]:
     """Scores and the chosen circuit, None if no edge is singled out, from the content of a circuit file.
 
-    That is what `to_circuit_file` makes, MIB's JSON, EAP-IG's .pt (loaded), or `Circuit.to_json`, which scores 1 on
-    the edges of the circuit. Raises UsageError if the graph is not the expected one, before anything of its size is
-    made, and ValueError for content of another form: edges missing or unknown, scores that are no numbers.
+    Accepts the content made by `to_circuit_file`, MIB's JSON, EAP-IG's .pt (loaded), and `Circuit.to_json`, whose edges
+    score 1. Raises UsageError if the graph is not the expected one, before anything of its size is allocated, and
+    ValueError for content of another form: missing or unknown edges, scores that are not numbers.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"not a circuit file: {type(data).__name__} instead of an object")

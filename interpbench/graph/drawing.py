@@ -1,7 +1,7 @@
 """A drawing of a circuit as SVG: layers as rows from the input at the bottom to the logits on top.
 
-Nodes of the circuit are dark and the others faint, only the circuit's edges are drawn; those into q, k and v end at
-their own place on the head. Plain text, no library.
+Nodes of the circuit are dark, the others faint. Only the circuit's edges are drawn; edges into q, k and v end at
+different points of the head. The SVG is written as text, without a library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEGEND_STEP, LEGEND_WIDTH = 128, 620
 def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None) -> str:
     """The drawing as the text of an SVG file; circuits are at `edges` granularity.
 
-    With `found`, edges are coloured by what is right and wrong about it, else by what they go into.
+    With `found`, edges are coloured by whether they are found, missed or false; else by what they enter.
     """
     graph = circuit.graph
     place = positions(graph)
@@ -64,7 +64,7 @@ def _kinds(
 
 
 def _entrance(edge: str) -> str:
-    """What an edge goes into: q, k, v, or nothing of a head."""
+    """Which input of a head an edge enters: q, k or v; empty for an MLP or the logits."""
     return split_reader(split_edge(edge)[1])[1]
 
 

@@ -3,7 +3,7 @@
 A *writer* adds to the residual stream (`embed`, `pos`, head `a0.h1`, MLP `m0`); a *reader* takes from it
 (`a1.h0<q>`, `a1.h0<k>`, `a1.h0<v>`, `m1`, `logits`). An edge `writer->reader` exists where the writer comes earlier.
 Edges are numbered by reader, then by writer, and since a reader sees a *prefix* of the writers, the edges into one
-reader (and into all readers of one attention layer) are a contiguous range: no table is needed to cut a mask up.
+reader (and into all readers of one attention layer) are a contiguous range: a mask can be sliced without a table.
 
 Names are those of EAP-IG and MIB, except that `embed` and `pos` stay apart here. Nothing in this module needs torch.
 """
@@ -31,9 +31,9 @@ from interpbench.graph.names import (
 
 Granularity = Literal["edges", "heads", "nodes", "mib"]
 GRANULARITIES: tuple[Granularity, ...] = ("edges", "heads", "nodes")
-"""What every result is judged at."""
+"""Granularities at which every result is scored."""
 MOST_EDGES = 1_000_000
-"""More than this is a mistake in a file, not a graph that fits into memory."""
+"""Larger graphs do not fit into memory; a file that asks for one is damaged."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Graph:
         return self.writers[len(INPUTS) :]
 
     def indices(self, edges: Iterable[str]) -> np.ndarray:
-        """Positions of the named edges; int `[n]`. Raises ValueError for a name that is no edge of this graph."""
+        """Positions of the named edges; int `[n]`. Raises ValueError for a name that is not an edge of this graph."""
         names = list(edges)
         for name in names:
             if name not in self.edge_index:
@@ -144,7 +144,7 @@ class Graph:
         return mask
 
     def edges_from(self, writer: str) -> np.ndarray:
-        """Positions of all edges that leave `writer`: cutting them all is an intervention on the node; int `[n]`."""
+        """Positions of all edges that leave `writer`: ablating them all is an intervention on the node; int `[n]`."""
         if writer not in self.writers:
             raise ValueError(unknown("writer", writer, self.writers))
         return np.flatnonzero(self.edge_writer == self.writers.index(writer))
@@ -174,7 +174,7 @@ class Graph:
         }
 
     def universe(self, granularity: Granularity) -> tuple[str, ...]:
-        """Names that a circuit is judged over.
+        """Names over which a circuit is scored.
 
         `edges`: all edges. `heads`: q, k, v merged into the head, embed and pos into `input`, `input->logits` left
         out. `nodes`: heads and MLPs. `mib`: as `edges`, but embed and pos merged into `input` (arXiv 2504.13151).
@@ -182,7 +182,7 @@ class Graph:
         return self._merged[granularity][0]
 
     def merge(self, values: np.ndarray, granularity: Granularity) -> np.ndarray:
-        """The largest of the values of the edges that fall together; float `[*, edge]` to `[*, universe]`."""
+        """The largest value among the edges that merge into each name; float `[*, edge]` to `[*, universe]`."""
         names, targets = self._merged[granularity]
         values = np.asarray(values, dtype=float)
         merged = np.full((*values.shape[:-1], len(names)), -np.inf)
@@ -192,7 +192,7 @@ class Graph:
         return merged
 
     def spread(self, values: np.ndarray, granularity: Granularity) -> np.ndarray:
-        """To every edge the value of what it merges into (0: nothing); `[*, universe]` to `[*, edge]`. Not of nodes."""
+        """Each edge's value from the name it merges into, else 0; `[*, universe]` to `[*, edge]`. Not for `nodes`."""
         targets = self._merged[granularity][1][:, 0]
         values = np.asarray(values)
         return np.where(targets >= 0, values[..., targets], np.zeros((), values.dtype))

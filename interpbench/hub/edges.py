@@ -1,10 +1,9 @@
-"""The published circuits' edges, pairs of TransformerLens hook names, as a circuit of ours.
+"""Convert the published circuits, pairs of TransformerLens hook names, into our circuits.
 
-Hooks are finer than our graph: an edge inside a head (`hook_q_input` to `hook_q` to `hook_result`) or an MLP joins
-what is one node here and falls away, and so does what the published files let leave a query or a key for another
-node: neither writes into the residual stream. The merged `hook_resid_pre` stands for `embed` and `pos`, a pair that
-enters a head as a whole (at its `hook_result`) is an edge into its query, key and value, and `hook_resid_post` is the
-end, of whichever layer: the reference, whose edges these are, may have fewer than the subject.
+Published edges join TransformerLens hooks, which are finer than our graph. Edges within one head or MLP are dropped,
+as are edges that start at a query or key. `hook_resid_pre` maps to `embed` and `pos`; `hook_result` as a target maps
+to q, k and v of the head; `hook_resid_post` of any layer maps to `logits`, because the reference may have fewer layers
+than the subject.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ _HOOK = re.compile(r"(?:blocks\.(\d{1,6})\.)?((?:attn\.)?hook_\w{1,20})(?:\[(\d{
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a hook is: its node, and the names it has as the beginning and as the end of an edge.
+    """A hook's node, and the writers and readers it stands for at the start and at the end of an edge.
 
-    `inner`: between a head's inputs and its output.
+    `inner`: the hook lies between a head's inputs and its output.
     """
 
     node: str
@@ -38,9 +37,8 @@ class _Place:
 def parse_edges(pairs: Any, graph: Graph, alignment: Alignment) -> Circuit:
     """The circuit of `(hook, hook)` pairs, at `edges` granularity.
 
-    The published file of a subject names its *reference's* components; `alignment` says where one sits in the subject
-    if not in the same place. Raises ValueError for anything but pairs of known hooks, and for edges that are not the
-    graph's.
+    The published file of a subject names the components of its *reference*; `alignment` maps them to the subject.
+    Raises ValueError for anything but pairs of known hooks, and for edges that are not in the graph.
     """
     if not isinstance(pairs, (list, tuple)) or not pairs:
         raise ValueError("expected a list of edges")

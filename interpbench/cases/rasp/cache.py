@@ -1,7 +1,7 @@
 """Compiled references, kept on disk: a program is compiled once.
 
-A file a program, named by what decides the result: the program's fingerprint, our compiler's source and Tracr's
-version. It holds the weights that are not zero.
+Each program has a file with its non-zero weights. The file's name is a hash of everything that determines the result:
+the program's fingerprint, the compiler's source and Tracr's version.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def compiled(program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment) -> RaspReference:
-    """As `interpbench.rasp.compile_program`, from disk if it is there; an unusable file counts as not there."""
+    """As `compile_program`, from the cache if possible. A file that cannot be read is compiled anew."""
     key = fingerprint(program, case.vocab, case.max_length)
     if key is None:
         return compile_program(program, case, causal, subject, alignment)

@@ -1,7 +1,7 @@
-"""RASP program -> reference transformer, its variables and its true circuit.
+"""Compile a RASP program into a reference transformer with its variables and its true circuit.
 
-Tracr's front end does what needs its knowledge (graph, bases, one craft block an expression, layers); the weights are
-then assembled here, in numpy: Tracr's own assembly runs JAX. The result is our ordinary `Transformer`.
+Tracr's front end extracts the graph, infers bases and assigns one craft block to each expression. The weights are then
+assembled here in numpy, because Tracr's own assembly runs JAX. The result is an ordinary `Transformer`.
 Source of the construction: Lindner et al. 2023 (arXiv 2301.05062).
 """
 

@@ -30,11 +30,11 @@ def rasp_case(
     subject: Mapping[str, int] | None = None,
     alignment: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[[Any], SOp]], Case]:
-    """Make a case of a function that takes Tracr's `rasp` module and returns the program; its docstring describes it.
+    """Make a case of a function that takes Tracr's `rasp` module and returns the program.
 
-    Lengths count tokens without BOS. `partial` says that some positions are undefined (None). `subject` sets sizes of
-    the subject (`d_model`, `d_head`, `d_mlp`) where the default rule (`interpbench.rasp.subject_config`) does not fit;
-    `alignment` says where a component of the compiled reference sits in the subject, if not in the same place.
+    The function's docstring becomes the description. Lengths count tokens without BOS. `partial`: the program is
+    undefined (None) at some positions. `subject` overrides sizes of the subject (`d_model`, `d_head`, `d_mlp`).
+    `alignment` maps components of the compiled reference to nodes of the subject, where the two differ.
     """
 
     def decorate(build: Callable[[Any], SOp]) -> Case:
@@ -91,7 +91,7 @@ def _evaluated(program: Callable[[], SOp], module: str) -> Callable[[Sequence[To
 def elementwise(
     name: str, vocab: Sequence[Token], *, partial: bool = False, subject: Mapping[str, int] | None = None
 ) -> Callable[[Callable[[Any], Any]], Case]:
-    """Make a case of a function of one token, applied at each of nine positions; `partial` if it may return None."""
+    """Make a case of a function of one token, applied at each of nine positions. `partial`: it may return None."""
 
     def decorate(function: Callable[[Any], Any]) -> Case:
         def build(rasp: Any) -> SOp:
@@ -105,7 +105,7 @@ def elementwise(
 
 @contextmanager
 def _quiet(logger: str) -> Iterator[None]:
-    """Nothing below an error from a logger."""
+    """Suppress messages of a logger below the level of errors."""
     found = logging.getLogger(logger)
     level = found.level
     found.setLevel(logging.ERROR)

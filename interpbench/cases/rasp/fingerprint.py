@@ -1,4 +1,4 @@
-"""What a RASP program computes, as a hash: every function and predicate is told by its values, not by its code."""
+"""A hash of what a RASP program computes: a function is identified by its value table, not its source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fingerprint(program: SOp, vocab: Iterable[Token], max_length: int) -> str | 
     """Hash of a program on a vocabulary and a greatest length; 16 hexadecimal digits.
 
     Follows Tracr's inference of the values that an expression can take (arXiv 2301.05062). None if the program holds
-    an expression that has no table (of kinds that our cases do not use).
+    an expression of a kind without a table; our cases use none of these.
     """
     try:
         facts = _Tables(sorted(vocab, key=repr), max_length).of(program)
@@ -31,7 +31,7 @@ class _NoTable(Exception):
 
 
 class _Tables:
-    """Numbered facts about expressions, each met once, and the values that each can take."""
+    """Facts about each expression of a program, numbered in order of first visit, and the values it can take."""
 
     def __init__(self, vocab: list[Token], max_length: int) -> None:
         self.vocab, self.max_length = vocab, max_length

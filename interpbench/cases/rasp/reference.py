@@ -1,4 +1,4 @@
-"""A compiled RASP program as a `Reference`: what it answers, its variables, its true circuit."""
+"""A compiled RASP program as a `Reference`: outputs, variables and true circuit."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class RaspReference:
         return Circuit(graph, frozenset(map(self.alignment.carry, self.edges)))
 
     def published_circuit(self, graph: Graph) -> Circuit:
-        """The circuit that the published benchmark (arXiv 2407.14494) takes for the true one.
+        """The circuit that the published benchmark (arXiv 2407.14494) uses as ground truth.
 
-        Where an MLP reads two values of which one was made from the other, it lacks the edge that carries the older
-        one. The compiled model uses those edges all the same: cut, they change its answers (a test shows it).
+        Where an MLP reads two values and one is computed from the other, it omits the edge of the earlier value. The
+        compiled model depends on these edges: ablating them changes its answers (tested).
         """
         kept = set(self.edges)
         inputs: dict[str, set[str]] = {}
@@ -101,7 +101,7 @@ class RaspReference:
 
     @property
     def reading_sizes(self) -> dict[str, tuple[int, ...]]:
-        """Of what each component computes; see `Reference.reading_sizes`."""
+        """Number of values of each variable that a component computes; see `Reference.reading_sizes`."""
         return {name: tuple(map(len, values)) for name, values in self._written.items()}
 
     @cached_property
@@ -132,7 +132,7 @@ class RaspReference:
         variable: Tensor | None = None,
         where: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
-        """The same, and what each component computes, read off the compiled model."""
+        """Outputs, and the values that each component computes, read off the residual stream of the compiled model."""
 
         def read(out: Tensor) -> Tensor:
             most, which = out.max(0)
@@ -150,7 +150,7 @@ class RaspReference:
         return torch.cat(logits), {name: tuple(map(torch.cat, values)) for name, values in told.items()}
 
     def _parts(self, tokens: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
-        """Some rows of all of them at a time: as many as make a run hold about `AT_ONCE` numbers."""
+        """All arguments in chunks of rows; a run of one chunk holds about `AT_ONCE` numbers."""
         width = tokens.shape[1] * self.model.config.d_model * len(self.model.graph.writers)
         rows = max(1, AT_ONCE // width)
         for start in range(0, len(tokens), rows):
@@ -160,7 +160,7 @@ class RaspReference:
     def _run(
         self, tokens: Tensor, source: Tensor | None, variable: Tensor | None, where: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Logits and all writers' outputs, under an interchange if there is one."""
+        """Logits and all writers' outputs, under an interchange intervention if `source` and `variable` are given."""
         if source is None or variable is None:
             return self.model.run(tokens)
         writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
