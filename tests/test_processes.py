@@ -1,5 +1,6 @@
-"""Work in processes of its own."""
+"""Work in several processes, and the settings of a process."""
 
+import ctypes
 import json
 import os
 import random
@@ -7,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import interpbench as ib
 from interpbench.errors import UsageError, one_line
-from interpbench.processes import Event, run_jobs
+from interpbench.processes import Event, run_jobs, tune_process
 
 
 def work(item: str, report: Any) -> str:
@@ -104,3 +107,15 @@ def test_a_training_killed_fifty_times_ends_in_the_same_weights(tmp_path: Path) 
     if not folder.exists():
         subprocess.run([*command, folder], capture_output=True, check=True)
     assert ib.load_subject(None, folder).weights_hash == whole["weights_hash"]
+
+
+def test_one_thread_and_no_denormals() -> None:
+    tune_process()
+    assert torch.get_num_threads() == 1
+    assert (torch.tensor([1e-39]) * 0.5).item() == 0
+    tune_process()
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    tune_process()
