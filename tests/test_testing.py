@@ -165,7 +165,7 @@ def bad_case(how: str) -> ib.Case:
     """Case 3, which takes four of `a b c x`, with something wrong."""
     good = ib.load_case("3")
     reference: Any = good.reference()
-    shape = reference.subject_config
+    shape, moved = reference.subject_config, reference.alignment.moved
 
     def program(change: Callable[[list], list], module: str = __name__) -> Callable:
         def changed(tokens: Any) -> list[Any]:
@@ -194,7 +194,7 @@ def bad_case(how: str) -> ib.Case:
         "undefined unawares": {"partial": True, **refers(replace(reference, partial=True))},
         "subject of other tokens": refers(replace(reference, subject_config=replace(shape, d_vocab=50))),
         "aligned with nothing": refers(replace(reference, alignment=Alignment({"m0": "m7"}))),
-        "two at one node": refers(replace(reference, alignment=Alignment({**reference.alignment.moved, "m0": "a1.h2"}))),
+        "two at one node": refers(replace(reference, alignment=Alignment({**moved, "m0": "a1.h2"}))),
         "deaf": refers(Deaf(**{field.name: getattr(reference, field.name) for field in fields(reference)})),
     }  # fmt: skip
     return replace(good, **changes[how])
