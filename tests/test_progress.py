@@ -77,7 +77,7 @@ def test_news_of_the_same_work() -> None:
         start.step = 3  # type: ignore[misc]
 
 
-def test_one_that_fails_is_told_once_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_fails_is_told_once_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[int] = []
 
     def bad(event: ProgressEvent) -> None:
@@ -87,7 +87,7 @@ def test_one_that_fails_is_told_once_and_the_others_go_on(capsys: pytest.Capture
     for step in range(3):
         notify(ProgressEvent("bench", "3", "eap", 0, step))
     assert heard == [0, 1, 2]
-    assert capsys.readouterr().err == "plugin 'bad' failed and gets no further events: ValueError: at 0 and more\n"
+    assert caplog.messages == ["plugin 'bad' failed and gets no further events: ValueError: at 0 and more"]
 
 
 def test_a_training_is_followed_to_its_end(tmp_path: Path, install: Callable, cli: Callable) -> None:
@@ -105,12 +105,14 @@ def test_a_training_is_followed_to_its_end(tmp_path: Path, install: Callable, cl
     assert events[-1]["numbers"]["accuracy"] == certificate["accuracy"]
 
 
-def test_what_a_follower_raises_ends_no_training(tmp_path: Path, install: Callable, cli: Callable) -> None:
+def test_what_a_follower_raises_ends_no_training(
+    tmp_path: Path, install: Callable, cli: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
     bad = follower(tmp_path, install, "bad", "raise RuntimeError('no connection')")
     good = follower(tmp_path, install, "good")
     ended = cli(*TRAIN, "--out", tmp_path / "subject")
     assert ended.status == 0 and len(bad()) == 1 and len(good()) == 7
-    assert ended.err == "plugin 'bad' failed and gets no further events: RuntimeError: no connection\n"
+    assert caplog.messages == ["plugin 'bad' failed and gets no further events: RuntimeError: no connection"]
     followed = ib.load_subject("3", tmp_path / "subject").weights_hash
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(registry.RESTRICT, "")

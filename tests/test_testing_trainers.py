@@ -30,7 +30,7 @@ BAD_TRAINERS = [
         "check_options_are_its_own",
         HEAD,
         "    steps:",
-        "    jobs: int = field(default=1, metadata={'help': 'x'})\n    steps:",
+        "    jobs: int = option(1, 'x')\n    steps:",
     ),
     bad(
         "check_model_fits_the_case",
