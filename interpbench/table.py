@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def cell(value: Any) -> str:
@@ -17,8 +16,7 @@ def cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A title, names of columns (one that ends in > holds numbers), and rows of values."""
 
     title: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from interpbench.errors import UsageError
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from interpbench.cases.case import Case
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Cases by name, with commas between, or a suite."""
 
     names: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ WIDE = 200
 
 def print_json(value: Any) -> None:
     """Print strict JSON. Raises ValueError for NaN and infinity."""
+    import json
+
     print(json.dumps(value, indent=1, allow_nan=False))
 
 

@@ -1,18 +1,16 @@
 """`eval`: node effects, the score of a circuit, and realism."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Runs, Samples, Seed, Suite, app
 from interpbench.cli.choose import Choice, split
-from interpbench.cli.console import print_json, print_lines, print_table, progress
+from interpbench.cli.console import cell, print_json, print_lines, print_table, progress
 from interpbench.errors import UsageError
-from interpbench.table import cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +119,9 @@ def _read_circuit(path: Path, subject: "Subject") -> "tuple[Circuit, EdgeScores 
 
 
 def _print_score(found: "Evaluation", what: str) -> None:
-    numbers = dataclasses.asdict(found.score) | {"faithfulness": found.faithfulness}
+    from dataclasses import asdict
+
+    numbers = asdict(found.score) | {"faithfulness": found.faithfulness}
     print_lines([f"case {found.case}, model {found.model}: {what}, by {found.by}, {found.ablation} ablation"])
     print_table("", ("", ""), list(numbers.items()))
     if (mib := found.mib) is not None:
@@ -203,8 +203,7 @@ def _numbers(text: str) -> list[float]:
     return numbers
 
 
-@dataclasses.dataclass(frozen=True)
-class _Chart:
+class _Chart(NamedTuple):
     """A chart of what is measured on a single case; without a path nothing is drawn."""
 
     path: Path | None = None
@@ -228,12 +227,15 @@ class _Chart:
             charts.save(self.draw(found), self.path)
 
 
+NO_CHART = _Chart()
+
+
 def _evaluate(
     choice: Choice,
     measure: "Callable[[Case], Any]",
     show: Callable[[Any], None],
     as_json: bool,
-    chart: _Chart = _Chart(),
+    chart: _Chart = NO_CHART,
 ) -> None:
     """Measure every case; then draw and print."""
     from interpbench.processes import tune_process
@@ -248,7 +250,9 @@ def _evaluate(
             update(done, {})
     chart.save(found[0])
     if as_json:
-        plain = [dataclasses.asdict(each) for each in found]
+        from dataclasses import asdict
+
+        plain = [asdict(each) for each in found]
         print_json(plain[0] if choice.is_one else plain)
         return
     for each in found:

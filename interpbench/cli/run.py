@@ -1,9 +1,8 @@
 """`run`: one technique on one or many cases. A case that fails is reported, and the others continue."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -22,9 +21,8 @@ from interpbench.cli.app import (
     Unique,
 )
 from interpbench.cli.choose import Choice
-from interpbench.cli.console import print_json, print_lines, print_table, progress
+from interpbench.cli.console import cell, print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError, one_line
-from interpbench.table import cell
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
@@ -72,8 +70,7 @@ def _was_typed(context: typer.Context, option: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome for a case: a result for every data seed, or an error."""
 
     case: str

@@ -1,6 +1,5 @@
 """`show`: a case, its true circuit, and the certificate of its subject."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,6 +54,8 @@ def _model(case: "Case", model: str) -> "tuple[str | None, dict[str, Any], Circu
 
     Bundled models are described without reading their weights: importing PyTorch alone takes two seconds.
     """
+    from dataclasses import asdict
+
     from interpbench.catalogue.facts import facts_of
     from interpbench.graph.circuit import Circuit
     from interpbench.graph.graph import Graph
