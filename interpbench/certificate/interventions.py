@@ -89,11 +89,11 @@ def with_nodes_replaced(
     intervention on nodes is a plain run, cheaper than a mask; the sources are run once for all that is asked.
     """
     writers = model.graph.writers
-    told: list[list[Tensor]] = [[] for _ in asked]
+    compared: list[list[Tensor]] = [[] for _ in asked]
     for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
         values = model.writers(data.source[rows]) if other is None else other
         for i, (nodes, target) in enumerate(asked):
             replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
             replaced[[writers.index(node) for node in nodes]] = True
-            told[i].append(compare(model(data.clean[rows], other=values, replaced=replaced), target[rows]))
-    return torch.stack([torch.cat(parts) for parts in told])
+            compared[i].append(compare(model(data.clean[rows], other=values, replaced=replaced), target[rows]))
+    return torch.stack([torch.cat(parts) for parts in compared])

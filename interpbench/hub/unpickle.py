@@ -79,8 +79,8 @@ def read_plain(data: bytes) -> Any:
 def _carry_out(data: bytes) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for instruction, told, _ in pickletools.genops(data):
-        name, argument = instruction.name, cast(Any, told)
+    for instruction, raw, _ in pickletools.genops(data):
+        name, argument = instruction.name, cast(Any, raw)
         if name in _SKIPPED:
             continue
         if name in _LITERALS:

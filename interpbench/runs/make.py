@@ -75,7 +75,7 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
 
 
 def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
-    """A report that passes on what it is told now and then only."""
+    """A report that is called at most every `OFTEN` seconds."""
     last = 0.0
 
     def tell(facts: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ def make_subject(
     checkpoints: Path | None = None,
     progress: Callable[[Mapping[str, Any]], None] = lambda facts: None,
 ) -> Subject:
-    """Train a subject and measure its certificate; the card tells both, and the command that makes it again."""
+    """Train a subject and measure its certificate; the card holds both, and the command that makes it again."""
     from interpbench.certificate.certify import certify
 
     trained = trainer.train(case, config, checkpoints, progress)

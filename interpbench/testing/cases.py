@@ -42,7 +42,7 @@ def _answers(case: Case, tokens: np.ndarray, **interchange: torch.Tensor) -> tor
 
 def check_is_described(case: Case) -> None:
     """It has a name that can be typed and be a folder's, one line of description, tokens, and lengths in order."""
-    assert re.fullmatch(r"\w[\w-]*", case.name), f"{case.name!r} is no name"
+    assert re.fullmatch(r"\w[\w-]*", case.name), f"{case.name!r} is not a valid name"
     assert case.description.strip() and "\n" not in case.description, "no description, or one of several lines"
     assert len(set(case.vocab)) == len(case.vocab) > 1, "a token comes twice, or there are not two"
     assert 1 <= case.min_length <= case.max_length, f"lengths from {case.min_length} to {case.max_length}"
@@ -90,8 +90,8 @@ def check_pairs_are_seeded(case: Case) -> None:
 def check_clean_differs_from_corrupted(case: Case) -> None:
     """Most pairs differ, and many in what the program answers: else there is nothing to discover."""
     clean, corrupted = _pairs(case)
-    told = zip(clean.tolist(), corrupted.tolist(), _expected(case, clean), _expected(case, corrupted), strict=False)
-    differ, answers_differ = np.mean([(a != b, x != y) for a, b, x, y in told], axis=0)
+    rows = zip(clean.tolist(), corrupted.tolist(), _expected(case, clean), _expected(case, corrupted), strict=False)
+    differ, answers_differ = np.mean([(a != b, x != y) for a, b, x, y in rows], axis=0)
     assert differ >= DIFFERENT, f"{differ:.0%} of the pairs differ, expected {DIFFERENT:.0%}"
     assert answers_differ >= DIFFERENT_ANSWERS, f"{answers_differ:.0%} of the answers differ"
 
@@ -103,8 +103,10 @@ def check_reference_answers_as_the_program(case: Case) -> None:
     for tokens, answer, logits in zip(
         case.decode(clean), _expected(case, clean), _answers(case, clean).tolist(), strict=True
     ):
-        for expected, told in zip(answer[-len(logits) :], logits, strict=True):
-            assert expected is None or _agree(expected, told, classes), f"{tokens}: {expected}, reference {told}"
+        for expected, answered in zip(answer[-len(logits) :], logits, strict=True):
+            assert expected is None or _agree(expected, answered, classes), (
+                f"{tokens}: {expected}, reference {answered}"
+            )
 
 
 def _agree(expected: Any, logits: Sequence[float], classes: tuple[Any, ...] | None) -> bool:

@@ -122,13 +122,13 @@ def check_leaves_global_state_alone(trainer: Trainer, config: Any) -> None:
 
 
 def check_reports_progress(trainer: Trainer, config: Any) -> None:
-    """`progress` is called with plain numbers; `step` rises, and not above `steps`, if that is told."""
-    told: list[Any] = []
-    _train(trainer, config, tell=lambda facts: told.append(json.loads(json.dumps(dict(facts)))))
-    steps = [facts.get("step") for facts in told]
-    assert steps and all(isinstance(step, int) for step in steps), f"steps told: {steps}"
+    """`progress` is called with plain numbers; `step` rises, and not above `steps`, if it is given."""
+    reported: list[Any] = []
+    _train(trainer, config, tell=lambda facts: reported.append(json.loads(json.dumps(dict(facts)))))
+    steps = [facts.get("step") for facts in reported]
+    assert steps and all(isinstance(step, int) for step in steps), f"steps reported: {steps}"
     assert all(a < b for a, b in itertools.pairwise(steps)), f"steps do not rise: {steps}"
-    assert all(facts["step"] <= facts["steps"] for facts in told if "steps" in facts), f"beyond the last: {steps}"
+    assert all(facts["step"] <= facts["steps"] for facts in reported if "steps" in facts), f"beyond the last: {steps}"
 
 
 class _CutOff(Exception):

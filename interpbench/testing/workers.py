@@ -24,13 +24,13 @@ HEAVY = ("torch", "jax")
 def check_name(worker: Any, config: Any = None) -> None:
     """The name is a word that can be typed and be a folder's."""
     name = worker.name
-    assert isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum(), f"{name!r} is no name"
+    assert isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum(), f"{name!r} is not a valid name"
 
 
 def check_config_is_simple(worker: Any, config: Any = None) -> None:
     """The configuration is a frozen dataclass of simple fields with defaults and help texts."""
     kind = worker.Config
-    assert dataclasses.is_dataclass(kind), f"{kind} is no dataclass"
+    assert dataclasses.is_dataclass(kind), f"{kind} is not a dataclass"
     assert kind.__dataclass_params__.frozen, f"{kind} is not frozen"  # type: ignore[attr-defined]
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
@@ -87,11 +87,11 @@ def _parsed(kind: type[Any], config: Any) -> Any:
 
     from interpbench.plugins.options import arguments, with_options
 
-    told: list[Any] = []
+    received: list[Any] = []
     app = typer.Typer(add_completion=False)
-    app.command()(with_options(lambda config: told.append(config), kind, "it"))
+    app.command()(with_options(lambda config: received.append(config), kind, "it"))
     app(arguments(config), standalone_mode=False)
-    return told[0]
+    return received[0]
 
 
 def check_options_are_its_own(worker: Any, config: Any = None) -> None:

@@ -139,15 +139,15 @@ class RaspReference:
             return (most if len(out) == 1 else torch.where(most > 0.5, which, len(out))).T
 
         logits: list[Tensor] = []
-        told: dict[str, list[list[Tensor]]] = {name: [[] for _ in values] for name, values in self._written.items()}
+        readings: dict[str, list[list[Tensor]]] = {name: [[] for _ in values] for name, values in self._written.items()}
         for some in self._parts(tokens, source, variable, where):
             answers, written = self._run(*some)
             logits.append(answers)
             outputs = dict(zip(self.model.graph.writers, written, strict=True))
             for name, values in self._written.items():
-                for parts, dimensions in zip(told[name], values, strict=True):
+                for parts, dimensions in zip(readings[name], values, strict=True):
                     parts.append(read(outputs[name][dimensions]))
-        return torch.cat(logits), {name: tuple(map(torch.cat, values)) for name, values in told.items()}
+        return torch.cat(logits), {name: tuple(map(torch.cat, values)) for name, values in readings.items()}
 
     def _parts(self, tokens: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
         """All arguments in chunks of rows; a run of one chunk holds about `AT_ONCE` numbers."""
