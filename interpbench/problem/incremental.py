@@ -21,6 +21,7 @@ from interpbench.graph.names import node_of
 from interpbench.problem.losses import Loss
 from interpbench.problem.problem import Problem
 from interpbench.transformer.layers import attend, block_of, mlp, norm_of, project, projections, unembed
+from interpbench.transformer.passes import count_forward
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +148,11 @@ class Incremental:
         return sum(deltas[1:], deltas[0])
 
     def _follow(self, inputs: dict[int, Tensor]) -> Attempt:
-        """Propagate changed inputs to the loss."""
+        """Propagate changed inputs to the loss.
+
+        Counts as a whole forward pass (`transformer/passes.py`): what an implementation that stores nothing would pay.
+        """
+        count_forward(len(self.problem.clean))
         per_layer = self.graph.readers_per_layer
         done = Attempt(self.loss, dict(inputs), {}, {})
         differences: dict[int, Tensor] = {}

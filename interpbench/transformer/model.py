@@ -27,6 +27,7 @@ from torch import Tensor
 from interpbench.graph.graph import Graph
 from interpbench.transformer.config import Config
 from interpbench.transformer.layers import attention, block_of, heads_of, mlp, project_heads, pull_back, unembed
+from interpbench.transformer.passes import count_run
 from interpbench.transformer.stream import Activations, ResidualStream, Tap
 
 
@@ -100,7 +101,9 @@ class Transformer:
             stream.write(self._attend(block, stream), bias=block["attn.b_O"])
             stream.write([mlp(config, block, stream.tap(stream.read()).squeeze(-4)) if stream.needed(1) else None])
         logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4))
-        return logits.expand(*stream.lead, *logits.shape[-3:]), stream.outputs
+        logits = logits.expand(*stream.lead, *logits.shape[-3:])
+        count_run(logits)
+        return logits, stream.outputs
 
     def _check(self, tokens: Tensor, mask: Tensor | None, other: Tensor | None) -> None:
         edges, positions = self.graph.n_edges, tokens.shape[-1]
