@@ -89,6 +89,32 @@ def test_top_and_above() -> None:
 
 
 @given(graphs, st.data())
+def test_scores_of_nodes_give_an_edge_the_smaller_of_its_ends(graph: Graph, data: st.DataObject) -> None:
+    numbers = st.floats(-5, 5)
+    drawn = data.draw(st.lists(numbers, min_size=len(graph.writers), max_size=len(graph.writers)))
+    of = dict(zip(graph.writers, drawn))
+    scores = EdgeScores.of_nodes(graph, of)
+    for edge, value in zip(graph.edges, scores.values):
+        writer, reader = edge.split("->")
+        assert value == min(of[writer], of.get(reader.split("<")[0], np.inf))
+    assert np.array_equal(scores.values, EdgeScores.of_nodes(graph, np.array(drawn)).values)
+
+
+def test_scores_of_nodes_need_every_writer() -> None:
+    graph = Graph(1, 1)
+    of = dict.fromkeys(graph.writers, 1.0)
+    with pytest.raises(ValueError, match="no writer 'a0.h7'; did you mean 'a0.h0'"):
+        EdgeScores.of_nodes(graph, {**of, "a0.h7": 1.0})
+    with pytest.raises(ValueError, match="no writer 'logits'"):
+        EdgeScores.of_nodes(graph, {**of, "logits": 1.0})
+    del of["pos"], of["m0"]
+    with pytest.raises(ValueError, match="no score for pos, m0"):
+        EdgeScores.of_nodes(graph, of)
+    with pytest.raises(ValueError, match=r"shape \(3,\), expected \(4,\): one per writer"):
+        EdgeScores.of_nodes(graph, np.zeros(3))
+
+
+@given(graphs, st.data())
 def test_live_writers_are_those_with_a_path_to_the_logits(graph: Graph, data: st.DataObject) -> None:
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=graph.n_edges, max_size=graph.n_edges)))
     paths = nx.DiGraph()

@@ -2,6 +2,7 @@
 
 import doctest
 import math
+import statistics
 
 import pytest
 import torch
@@ -47,6 +48,23 @@ def two_inputs(config: Config, rows: int = ROWS) -> tuple[torch.Tensor, torch.Te
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.allclose(a, b, atol=1e-9, rtol=1e-7)
+
+
+@given(configs)
+@settings(deadline=None, max_examples=20)
+def test_a_run_at_other_places_is_that_of_a_model_with_permuted_positions(config: Config) -> None:
+    model, (tokens, _) = random_model(config), two_inputs(config)
+    places = torch.stack(
+        [torch.randperm(config.n_ctx, generator=torch.Generator().manual_seed(i)) for i in range(ROWS)]
+    )
+    for row, at in zip(tokens, places, strict=True):
+        moved = Transformer(config, {**model.weights, "pos_embed.W_pos": model.weights["pos_embed.W_pos"][at]})
+        assert close(model.writers(row[None], at), moved.writers(row[None]))
+    each = [model.logits(row[None], at[None])[0] for row, at in zip(tokens, places, strict=True)]
+    assert close(model.logits(tokens, places), torch.stack(each))
+    assert close(
+        model.writers(tokens, places)[..., 1, :, :, :].movedim(-1, 0).mT, model.weights["pos_embed.W_pos"][places]
+    )
 
 
 @given(configs)
@@ -263,3 +281,15 @@ def test_the_plain_run_equals_transformer_lens(norm: str | None, direction: str,
         model = random_model(config)
         clean, _ = two_inputs(config)
         assert torch.allclose(model(clean), lens_logits(model, clean), atol=1e-5)
+
+
+def test_deviation_of_outputs_over_rows() -> None:
+    model = random_model(Config(2, 2, 6, 3, 7, 5, 6, 4))
+    clean = torch.randint(6, (9, 5), generator=torch.Generator().manual_seed(0))
+    found = dict(zip(model.graph.writers, transformer.output_deviation(model, clean).tolist(), strict=True))
+    assert found["pos"] == 0 and min(found[node] for node in model.graph.nodes) > 0
+    for name, output in zip(model.graph.writers, model.writers(clean).numpy(), strict=True):
+        variance = [statistics.variance(at.tolist()) for at in output.reshape(-1, len(clean))]
+        assert found[name] == pytest.approx(math.sqrt(statistics.mean(variance)))
+    with pytest.raises(ValueError, match="over 1 rows; expected at least 2"):
+        transformer.output_deviation(model, clean[:1])

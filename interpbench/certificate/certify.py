@@ -30,6 +30,7 @@ from interpbench.certificate.measure import (
     worst_single,
 )
 from interpbench.graph.circuit import Circuit
+from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer
 
 
@@ -50,11 +51,8 @@ def necessity(model: Transformer, data: Data, reference: Reference, circuit: Cir
 
 @torch.no_grad()
 def liveliness(model: Transformer, data: Data, circuit: Circuit) -> Liveliness:
-    """How much silent nodes vary over inputs, relative to the median node of the circuit.
-
-    The standard deviation is over rows, its root mean square over features and positions.
-    """
-    deviation = model.writers(data.head(2000).clean).std(-1).square().mean((-1, -2)).sqrt()[2:]
+    """How much silent nodes vary over inputs (`output_deviation`), relative to the median node of the circuit."""
+    deviation = output_deviation(model, data.head(2000).clean)[2:]
     of_node = dict(zip(model.graph.nodes, deviation.tolist(), strict=True))
     median = float(np.median([of_node[node] for node in circuit.nodes]))
     relative = {node: of_node[node] / median for node in model.graph.nodes if node not in circuit.nodes}

@@ -10,7 +10,7 @@ import numpy as np
 
 from interpbench.errors import shown, unknown
 from interpbench.graph.graph import Granularity, Graph
-from interpbench.graph.names import merged_node, split_edge
+from interpbench.graph.names import merged_node, node_of, split_edge
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,28 @@ class EdgeScores:
         if np.isnan(values).any():
             raise ValueError(f"the score of edge {self.graph.edges[int(np.isnan(values).argmax())]} is NaN")
         object.__setattr__(self, "values", values)
+
+    @classmethod
+    def of_nodes(cls, graph: Graph, scores: Mapping[str, float] | np.ndarray) -> EdgeScores:
+        """The score of an edge is the smaller of its two ends' scores; into `logits` it is its writer's.
+
+        `scores` has one number for each of `graph.writers` (inputs, heads, MLPs): by name, or float `[writer]` in their
+        order. Raises ValueError for a node that is missing or unknown, or an array of another shape.
+        """
+        if isinstance(scores, Mapping):
+            for name in scores:
+                if name not in graph.writers:
+                    raise ValueError(unknown("writer", name, graph.writers))
+            missing = [name for name in graph.writers if name not in scores]
+            if missing:
+                raise ValueError(f"no score for {', '.join(missing)}; expected one for each writer of the graph")
+            scores = np.array([scores[name] for name in graph.writers])
+        values = np.asarray(scores, dtype=np.float64)
+        if values.shape != (len(graph.writers),):
+            raise ValueError(f"scores have shape {values.shape}, expected ({len(graph.writers)},): one per writer")
+        readers = [graph.writers.index(node_of(name)) for name in graph.readers[:-1]]
+        of_readers = np.append(values[readers], np.inf)
+        return cls(graph, np.minimum(values[graph.edge_writer], of_readers[graph.edge_reader]))
 
     def top(self, k: int) -> Circuit:
         """The circuit of the `k` highest-scored edges; ties go to the earlier edge."""

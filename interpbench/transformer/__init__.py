@@ -26,7 +26,8 @@ logits; `by_inputs` has one gradient for each reader, in the order of `graph.rea
 from __future__ import annotations
 
 from interpbench.transformer.config import Config
+from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer, initialize
 from interpbench.transformer.stream import Activations, Tap
 
-__all__ = ["Activations", "Config", "Tap", "Transformer", "initialize"]
+__all__ = ["Activations", "Config", "Tap", "Transformer", "initialize", "output_deviation"]
