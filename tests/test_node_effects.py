@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import interpbench as ib
-from interpbench.cases.pairs import draw
+from interpbench.cases.pairs import draw, permuted_places
 from interpbench.certificate.interventions import where_defined, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.circuit_score import circuit_scores, cut_mask, evaluate_circuit
@@ -46,12 +46,13 @@ def test_effects_are_those_of_a_plain_loop(name: str, metric: str, ablation: str
     model, graph, reference = subject.model, subject.model.graph, subject.case.reference()
     found = node_effects(subject, metric, ablation, samples=6)
     data = draw(subject.case, 6, 0)
+    places = permuted_places(*data.source.shape, 0) if ablation == "positions" else [None] * 6
     every = plain["forward"](model, data.source)[1]
     totals, whole, count = dict.fromkeys(graph.nodes, 0.0), 0.0, 0
-    for x, y in zip(data.clean[:, None], data.source[:, None]):
-        clean, corrupted, label, other_label = (f(z)[0] for f in (model, reference.outputs) for z in (x, y))
-        values = plain["forward"](model, y)[1]
-        if ablation != "resample":
+    for x, y, at in zip(data.clean[:, None], data.source[:, None], places):
+        clean, (label,), (other_label,) = model(x)[0], reference.outputs(x), reference.outputs(y)
+        (corrupted,), values = plain["forward"](model, y, places=at if at is None else at[None])[:2]
+        if ablation in ("mean", "zero"):
             mean = {writer: out.mean(0, keepdim=True) for writer, out in every.items()}
             values = mean if ablation == "mean" else {writer: 0 * out for writer, out in mean.items()}
         for position in range(1, x.shape[1]):

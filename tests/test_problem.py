@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import interpbench.problem.problem as problem_module
+from interpbench.cases.pairs import permuted_places
 from interpbench.errors import UsageError
 from interpbench.graph import EdgeScores
-from interpbench.problem import LOSSES, choose_among, choose_top, make_problem
+from interpbench.problem import ABLATIONS, LOSSES, choose_among, choose_top, make_problem
 from interpbench.testing.toys import TOY_CIRCUITS, random_problem, toy_inputs, toy_model, toy_problem
 
 OUTPUTS = list(TOY_CIRCUITS)
@@ -22,7 +23,7 @@ def random_masks(problem, n, seed=0):
 
 
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
-@pytest.mark.parametrize("ablation", ["resample", "mean", "zero"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
 def test_mask_gradient_is_the_textbook_formula_at_the_clean_point(output, loss, ablation):
     problem = random_problem(output, 1, ablation)
     clean = torch.zeros(1, problem.graph.n_edges, dtype=torch.float64)
@@ -106,20 +107,29 @@ def test_distances_to_the_own_output_are_lowest_where_nothing_is_cut(output):
         assert kind == "mae" or problem.gradients(clean, kind).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("ablation", ["resample", "mean", "zero"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
 def test_a_cut_edge_carries_what_the_ablation_says(ablation):
     problem = random_problem("categorical", 9, ablation)
     of_corrupted = problem.model.writers(problem.corrupted)
+    places = permuted_places(*problem.corrupted.shape, problem.seed)
     expected = {
         "resample": of_corrupted,
+        "positions": problem.model.writers(problem.corrupted, places),
         "mean": of_corrupted.mean(-1, keepdim=True),
         "zero": torch.zeros_like(of_corrupted[..., :1]),
     }
     assert torch.allclose(problem.other, expected[ablation])
-    assert problem.take(slice(3)).other.shape[-1] == (3 if ablation == "resample" else 1)
-    if ablation == "resample":
+    assert problem.take(slice(3)).other.shape[-1] == (3 if ablation in ("resample", "positions") else 1)
+    if ablation in ("resample", "positions"):
         everything = torch.ones(problem.graph.n_edges, dtype=torch.float64)
         assert torch.allclose(problem.logits(everything), problem.corrupted_full)
+
+
+def test_permuted_places_keep_that_of_bos_and_depend_on_the_seed_alone():
+    places = permuted_places(50, 6, seed=3)
+    assert (places[:, 0] == 0).all() and (places.sort(-1).values == torch.arange(6)).all()
+    assert torch.equal(places, permuted_places(50, 6, seed=3)) and not torch.equal(places, permuted_places(50, 6, 4))
+    assert len(places.unique(dim=0)) > 30
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -163,7 +173,7 @@ def test_bad_input_is_refused_in_one_line():
         make_problem(model, tokens, tokens[:3], "numerical")
     with pytest.raises(UsageError, match="no position is scored"):
         make_problem(model, tokens, tokens, "numerical", torch.zeros(tokens.shape))
-    with pytest.raises(UsageError, match="there are resample, mean, zero"):
+    with pytest.raises(UsageError, match="there are resample, positions, mean, zero"):
         make_problem(model, tokens, tokens, "numerical", ablation="none")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="does not fit 'categorical'"):
         make_problem(model, tokens, tokens, "categorical")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,12 +14,16 @@ from interpbench.cases.case import Case
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs, independent inputs that supply replacement values, and scored positions, each `[row, position]`."""
+    """Inputs, independent inputs that supply replacement values, and scored positions, each `[row, position]`.
+
+    `places`: the positions that the source's tokens stand at, where they are not their own (`permuted_places`).
+    """
 
     clean: Int[Tensor, "row position"]
     source: Int[Tensor, "row position"]
     scored: Bool[Tensor, "row position"]
     exhaustive: bool = False
+    places: Int[Tensor, "row position"] | None = None
 
     def head(self, n: int) -> Data:
         """The first `n` rows."""
@@ -27,7 +31,22 @@ class Data:
 
     def take(self, rows: slice | Bool[Tensor, " row"]) -> Data:
         """Some of the rows; the result is not marked as exhaustive."""
-        return Data(self.clean[rows], self.source[rows], self.scored[rows])
+        places = None if self.places is None else self.places[rows]
+        return Data(self.clean[rows], self.source[rows], self.scored[rows], places=places)
+
+    def with_permuted_places(self, seed: int) -> Data:
+        """The same inputs, the sources' positions resampled."""
+        return replace(self, places=permuted_places(*self.source.shape, seed))
+
+
+def permuted_places(rows: int, positions: int, seed: int) -> Int[Tensor, "row position"]:
+    """For each row a random order of the positions after BOS's, which stays; decided by the seed.
+
+    A run at these places resamples what `pos` writes, as a source resamples what `embed` writes.
+    """
+    places = np.tile(np.arange(positions), (rows, 1))
+    np.random.default_rng([seed, 20261127]).permuted(places[:, 1:], axis=1, out=places[:, 1:])
+    return torch.from_numpy(places)
 
 
 def draw(case: Case, samples: int, seed: int) -> Data:

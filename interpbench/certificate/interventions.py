@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from interpbench.cases.pairs import Data
@@ -46,10 +46,9 @@ def _rows_at_once(model: Transformer, data: Data) -> int:
     return max(64, _BATCH // (3 * config.n_heads * config.d_model * data.clean.shape[1]))
 
 
-@torch.no_grad()
-def answers(model: Transformer, tokens: Int[Tensor, "row position"]) -> Float[Tensor, "row position class"]:
-    """Logits of the plain run, in chunks of rows."""
-    return torch.cat([model(rows) for rows in tokens.split(1024)])
+def _values(model: Transformer, data: Data, rows: Tensor) -> Activations:
+    """What every writer writes on the sources of some rows."""
+    return model.writers(data.source[rows], None if data.places is None else data.places[rows])
 
 
 @torch.no_grad()
@@ -67,7 +66,7 @@ def agreement(
     hits = torch.zeros(len(masks))
     at_once = _rows_at_once(model, data)
     for rows in torch.arange(len(data.clean)).split(at_once):
-        values = model.writers(data.source[rows]) if other is None else other
+        values = _values(model, data, rows) if other is None else other
         scored = data.scored[rows]
         for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
             right = correct(model(data.clean[rows], masks[circuits], values), target[rows])
@@ -91,7 +90,7 @@ def with_nodes_replaced(
     writers = model.graph.writers
     compared: list[list[Tensor]] = [[] for _ in asked]
     for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
-        values = model.writers(data.source[rows]) if other is None else other
+        values = _values(model, data, rows) if other is None else other
         for i, (nodes, target) in enumerate(asked):
             replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
             replaced[[writers.index(node) for node in nodes]] = True

@@ -17,7 +17,9 @@ Suite = Annotated[str, typer.Option("--suite", metavar="NAME", help="All cases o
 Model = Annotated[str, typer.Option("--model", metavar="MODEL", help="Kind of subject (siit, hub, ...) or a folder.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Pairs of clean and corrupted inputs.")]
-Ablation = Annotated[Literal["resample", "mean", "zero"], typer.Option("--ablation", help="Value of an ablated edge.")]
+Ablation = Annotated[
+    Literal["resample", "positions", "mean", "zero"], typer.Option("--ablation", help="Value of an ablated edge.")
+]
 By = Annotated[Literal["nodes", "edges"], typer.Option("--by", help="Ablate nodes, or single edges.")]
 Plot = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw a chart (svg, png or pdf).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace existing files; do completed runs again.")]

@@ -19,7 +19,7 @@ from interpbench.certificate.interventions import agreement, where_defined
 from interpbench.evaluation.faithfulness import FaithfulnessCurve, edge_auroc, faithfulness, faithfulness_curve
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.graph import Graph
-from interpbench.problem.ablation import Ablation, ablated
+from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.subjects.subject import Subject
 
@@ -72,7 +72,7 @@ def evaluate_circuit(
     """Score one circuit of a subject, or its `complement`: all edges, or nodes, outside it."""
     kept = circuit.members(by)[None] != complement
     data = draw(subject.case, samples, seed)
-    (score,) = circuit_scores(subject, data, kept, by, ablation)
+    (score,) = circuit_scores(subject, with_sources(data, ablation, seed), kept, by, ablation)
     problem = _problem(subject, data, ablation, seed)
     faithful = faithfulness(problem, torch.from_numpy(cut_mask(problem.graph, kept, by)).to(problem.full))
     return Evaluation(
@@ -118,7 +118,7 @@ def circuit_scores(
     model, reference = subject.model, subject.case.reference()
     masks = torch.from_numpy(cut_mask(model.graph, kept, by)).float()
     target = reference.outputs(data.clean)
-    other = None if ablation == "resample" else ablated(model, data.source, ablation)
+    other = constant(model, data.source, ablation)
     with_plain = torch.cat([torch.zeros_like(masks[:1]), masks])
     before, *after = agreement(model, where_defined(reference, data, target), with_plain, target, other).tolist()
     sizes = kept.sum(-1).tolist()

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, draw, scored_positions
-from interpbench.certificate.interventions import answers, correct, where_answers_differ, with_nodes_replaced
+from interpbench.certificate.interventions import correct, where_answers_differ, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.ranking import auroc
-from interpbench.problem.ablation import Ablation, ablated
+from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.subjects.subject import Subject
 from interpbench.transformer.stream import Activations
 
@@ -71,12 +71,12 @@ def node_effects(
     case, nodes = subject.case, subject.model.graph.nodes
     if case.output == "numerical" and metric != "accuracy":
         raise UsageError(f"case {case.name} answers with numbers, which have no {metric}; use accuracy")
-    drawn = pairs(case, samples, seed)
+    drawn = with_sources(pairs(case, samples, seed), ablation, seed)
     data = where_answers_differ(case.reference(), drawn)
     data = data.take(data.scored.any(-1))
     if not len(data.clean):
         raise InterpbenchError(f"case {case.name}: no pair of {len(drawn.clean)} inputs has different answers")
-    other = None if ablation == "resample" else ablated(subject.model, drawn.source, ablation)
+    other = constant(subject.model, drawn.source, ablation)
     sizes, whole = _effects(subject, data, other, metric)
     inside = np.array([node in subject.circuit.nodes for node in nodes])
     return NodeEffects(
@@ -99,10 +99,11 @@ def _effects(
 ) -> tuple[Float[np.ndarray, " node"], float]:
     """The metric with each node ablated alone, and its value for the run on x', to which effects are relative."""
     model, compare = subject.model, _COMPARISONS[metric]
-    target = subject.case.reference().outputs(data.clean) if metric == "kl_div" else answers(model, data.clean)
+    target = subject.case.reference().outputs(data.clean) if metric == "kl_div" else model.logits(data.clean)
     nodes = [([node], target) for node in model.graph.nodes]
     changes = with_nodes_replaced(model, data, nodes, other, compare)
-    whole = 1.0 if metric == "accuracy" else compare(answers(model, data.source), target)[data.scored].mean().item()
+    replaced = compare(model.logits(data.source, data.places), target)[data.scored]
+    whole = 1.0 if metric == "accuracy" else replaced.mean().item()
     return changes[:, data.scored].double().mean(-1).numpy(), whole
 
 

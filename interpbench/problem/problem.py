@@ -20,7 +20,7 @@ from torch import Tensor
 
 from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
-from interpbench.problem.ablation import ABLATIONS, Ablation, ablated
+from interpbench.problem.ablation import ABLATIONS, Ablation, ablated, source_places
 from interpbench.problem.losses import LOSSES, Answers, Loss, Output, mean_loss
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
@@ -35,8 +35,8 @@ class Problem:
 
     `clean` and `corrupted` are token ids; `scored` marks the positions at which answers count. `other` holds the values
     that cut edges carry, by writer (one row for `mean` and `zero`). `full` and `corrupted_full` are the full model's
-    logits on the clean and the corrupted inputs. `labels` are the program's answers in the form of logits, for the loss
-    `label`.
+    logits on the clean and the corrupted inputs (under `positions` the latter at their permuted positions). `labels`
+    are the program's answers in the form of logits, for the loss `label`.
     """
 
     model: Transformer
@@ -195,16 +195,18 @@ def make_problem(
 ) -> Problem:
     """State a problem. Token ids are `[row, position]`; `scored` is bool of the same shape (default: every position).
 
-    A cut edge carries its writer's output on the corrupted input of the same row (`resample`), the writer's mean over
-    the corrupted inputs (`mean`), or `zero`. `labels` are the program's answers in the form of the model's logits, for
+    A cut edge carries its writer's output on the corrupted input of the same row (`resample`), the same with the
+    corrupted input's positions permuted by the seed, BOS's apart (`positions`), the writer's mean over the corrupted
+    inputs (`mean`), or `zero`. `labels` are the program's answers in the form of the model's logits, for
     the loss `label`. Raises UsageError for shapes that do not match, an unknown ablation, an output that is not the
     model's, or no scored position.
     """
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
     known = _check(model, (clean, corrupted, scored), output, ablation)
-    other = ablated(model, corrupted, known)
-    full, corrupted_full = (torch.cat([model(x) for x in tokens.split(1024)]) for tokens in (clean, corrupted))
+    other = ablated(model, corrupted, known, seed)
+    full = model.logits(clean)
+    corrupted_full = model.logits(corrupted, source_places(corrupted, known, seed))
     if labels is not None and labels.shape != full.shape:
         raise UsageError(f"labels have shape {tuple(labels.shape)}; expected {tuple(full.shape)}, that of the logits")
     return Problem(model, clean, corrupted, scored.bool(), output, known, seed, other, full, corrupted_full, labels)

@@ -19,7 +19,7 @@ from interpbench.cases.pairs import draw
 from interpbench.errors import UsageError
 from interpbench.evaluation.circuit_score import By, CircuitScore, circuit_scores
 from interpbench.graph.circuit import EdgeScores
-from interpbench.problem.ablation import Ablation
+from interpbench.problem.ablation import Ablation, with_sources
 from interpbench.runs.run import run
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
@@ -82,7 +82,8 @@ def realism(
         else:
             found = run(technique, subject, samples=samples, seed=seed, out=out)
             kept = _kept(found.scores, by, thresholds)
-        scores[name] = tuple(circuit_scores(subject, draw(case, samples, seed), kept, by, ablation))
+        data = with_sources(draw(case, samples, seed), ablation, seed)
+        scores[name] = tuple(circuit_scores(subject, data, kept, by, ablation))
     natural = scores.get(NATURAL)
     curves = {name: ModelCurve(each, natural and correlation(each, natural)) for name, each in scores.items()}
     return Realism(case.name, technique, by, ablation, at, curves, missing)

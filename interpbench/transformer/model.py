@@ -67,9 +67,22 @@ class Transformer:
         return self.run(tokens, mask, other, taps, replaced)[0]
 
     @torch.no_grad()
-    def writers(self, tokens: Int[Tensor, "*#circuit row position"]) -> Activations:
-        """What every writer adds in the plain run, without gradients; serves as `other` of a later run."""
-        return torch.stack(self.run(tokens)[1], -4)
+    def writers(
+        self, tokens: Int[Tensor, "*#circuit row position"], places: Int[Tensor, "*#row position"] | None = None
+    ) -> Activations:
+        """What every writer adds in the plain run, without gradients; serves as `other` of a later run.
+
+        `places`: see `run`.
+        """
+        return torch.stack(self.run(tokens, places=places)[1], -4)
+
+    @torch.no_grad()
+    def logits(
+        self, tokens: Int[Tensor, "row position"], places: Int[Tensor, "row position"] | None = None
+    ) -> Float[Tensor, "row position vocab_out"]:
+        """Logits of the plain run, in chunks of rows, without gradients. `places`: see `run`."""
+        rows = torch.arange(len(tokens), device=tokens.device).split(1024)
+        return torch.cat([self.run(tokens[some], places=None if places is None else places[some])[0] for some in rows])
 
     def run(
         self,
@@ -79,20 +92,22 @@ class Transformer:
         taps: list[Tap] | None = None,
         replaced: Bool[Tensor, "writer *position row"] | None = None,
         detached: Bool[Tensor, " writer"] | None = None,
+        places: Int[Tensor, "*#row position"] | None = None,
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast. For a mask per row, make each row a circuit of one row.
         To `taps`, if given, one is added for each attention layer, MLP and the logits.
         `replaced` marks, by row (and position), the writers whose outputs are the other run's for every reader: an
-        intervention on nodes, at the cost of a plain run. No gradient passes through `detached` writers.
+        intervention on nodes, at the cost of a plain run. No gradient passes through `detached` writers. `places` are
+        the rows of `W_pos` that `pos` writes, for all rows or for each (default: 0, 1, 2, ...).
         Raises ValueError if the mask does not have one entry per edge or comes without `other`, or if there are more
         positions than `n_ctx`.
         """
         self._check(tokens, mask, other)
         config, weights = self.config, self.weights
         embed = weights["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
-        pos = weights["pos_embed.W_pos"][: tokens.shape[-1]].T[..., None].expand(embed.shape)
+        pos = self._positions(tokens.shape[-1], places).expand(embed.shape)
 
         stream = ResidualStream(embed.shape, self.graph, mask, other, replaced, detached, taps)
         stream.write([embed, pos])
@@ -104,6 +119,12 @@ class Transformer:
         logits = logits.expand(*stream.lead, *logits.shape[-3:])
         count_run(logits)
         return logits, stream.outputs
+
+    def _positions(self, count: int, places: Tensor | None) -> Float[Tensor, "feature position #row"]:
+        """What `pos` writes."""
+        rows = self.weights["pos_embed.W_pos"]
+        written = rows[:count] if places is None else rows[places]
+        return written.T[..., None] if written.ndim == 2 else written.permute(2, 1, 0)
 
     def _check(self, tokens: Tensor, mask: Tensor | None, other: Tensor | None) -> None:
         edges, positions = self.graph.n_edges, tokens.shape[-1]

@@ -23,10 +23,10 @@ def norm(config, weights, name, x):
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh")}
 
 
-def forward(model, tokens, cut=(), other=None, keep_gradients=False, mask=None):
+def forward(model, tokens, cut=(), other=None, keep_gradients=False, mask=None, places=None):
     """Logits, every writer's output and every reader's input, by name; tensors are `[row, position, feature]`.
 
-    Edges in `cut` carry `other`, or each its share of it by `mask`, `[edge]`.
+    Edges in `cut` carry `other`, or each its share of it by `mask`, `[edge]`. `places`: `[row, position]`.
     """
     config, w, graph = model.config, model.weights, model.graph
     cut, outputs, inputs, biases = set(cut), {}, {}, []
@@ -44,7 +44,8 @@ def forward(model, tokens, cut=(), other=None, keep_gradients=False, mask=None):
 
     n = tokens.shape[1]
     outputs["embed"] = w["embed.W_E"][tokens]
-    outputs["pos"] = w["pos_embed.W_pos"][:n].expand(len(tokens), -1, -1)
+    places = torch.arange(n).expand(len(tokens), -1) if places is None else places
+    outputs["pos"] = w["pos_embed.W_pos"][places]
     if keep_gradients:
         outputs["embed"] = outputs["embed"].clone().requires_grad_()
     for layer in range(config.n_layers):
