@@ -7,7 +7,7 @@ COPY constraints.txt .
 # PyTorch first and alone: the build without CUDA, in a layer that a change of our code leaves as it is.
 RUN uv pip install --torch-backend=cpu "$(grep '^torch==' constraints.txt)"
 COPY . .
-RUN uv pip install -c constraints.txt . ./plugins/eap ./plugins/acdc ./plugins/sp
+RUN uv pip install -c constraints.txt . ./plugins/eap ./plugins/acdc ./plugins/sp ./plugins/baselines
 
 FROM python:3.11-slim
 COPY --from=build /opt/interpbench /opt/interpbench

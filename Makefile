@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp
-WANTED = pyproject.toml plugins/eap/pyproject.toml plugins/acdc/pyproject.toml plugins/sp/pyproject.toml constraints.txt
+PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp -e plugins/baselines
+WANTED = pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
 
 .PHONY: demo test zoo-check clean
 

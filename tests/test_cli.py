@@ -353,7 +353,7 @@ def test_quick_commands_import_nothing_heavy(tmp_path: Path, words: list[str]) -
     assert imports(tmp_path, *words) == set()
 
 
-@pytest.mark.parametrize("technique", ["acdc", "eap", "sp"])
+@pytest.mark.parametrize("technique", ["acdc", "eap", "norm", "patching", "random", "sp"])
 def test_a_run_imports_pytorch_and_no_more(tmp_path: Path, technique: str) -> None:
     """PyTorch itself imports SymPy and its compiler where a function of it wants them: up to a second a process."""
     assert imports(tmp_path, "run", technique, "--case", "3", "--samples", "50") == {"torch", "numpy"}

@@ -1,4 +1,4 @@
-"""The four distributions: one version, complete wheels, an installation from nothing."""
+"""The five distributions: one version, complete wheels, an installation from nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject
 PLUGINS = [*PROJECTS[1:], *sorted((ROOT / "interpbench" / "scaffold").iterdir())]
 PLUGINS += [ROOT / "tests" / "plugin_package", ROOT / "tests" / "tensorboard_plugin"]
 CONSTRAINTS = ROOT / "constraints.txt"
-NAMES = ["interpbench", "interpbench-acdc", "interpbench-eap", "interpbench-sp"]
+NAMES = ["interpbench", "interpbench-acdc", "interpbench-baselines", "interpbench-eap", "interpbench-sp"]
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def project(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """All four, built; the source tree stays as it was."""
+    """All five, built; the source tree stays as it was."""
     out = tmp_path_factory.mktemp("wheels")
     for folder in PROJECTS:
         build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
@@ -132,7 +132,7 @@ def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_p
         package = Path(run("plugins", "new", f"my_{kind}", f"--{kind}")["folder"])
         subprocess.run([*install, f"{package}[test]"], check=True)
         subprocess.run([python, "-m", "pytest", "-q", package], cwd=tmp_path, check=True)
-    for technique in ("eap", "acdc", "sp", "my_technique"):
+    for technique in ("eap", "acdc", "sp", "patching", "my_technique"):
         assert run("run", technique, "--case", "3", "--samples", "50")["metrics"]["heads"]["auroc"] > 0.5
     for file in (ROOT / "tests" / "data").glob("eap_ig_case_3.*"):
         assert run("score", str(file), "--case", "3")["metrics"]["heads"]["auroc"] > 0.5

@@ -86,7 +86,7 @@ def test_an_option_that_is_typed_holds_under_any_protocol(cli: Callable, tmp_pat
     assert typed["config"]["ig_steps"] == 5 and left["config"]["ig_steps"] == 10
 
 
-@pytest.mark.parametrize("technique", ["acdc", "eap", "sp"])
+@pytest.mark.parametrize("technique", ["acdc", "eap", "norm", "patching", "random", "sp"])
 def test_runs_tell_the_protocol_s_numbers(cli: Callable, tmp_path: Path, technique: str) -> None:
     words = ("run", technique, "--case", "3", "--samples", "40", "--out", tmp_path, "--json")
     few = ("--steps", "5") if technique == "sp" else ()
