@@ -13,14 +13,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RandomConfig:
-    """Which of the random rankings. Raises ValueError for a negative number."""
-
-    draw: int = option(0, "Number of the draw: each gives other scores on the same problem.")
-
-    def __post_init__(self) -> None:
-        if self.draw < 0:
-            raise ValueError(f"draw is {self.draw}, expected at least 0")
+class NoOptions:
+    """Nothing to choose."""
 
 
 class Random:
@@ -29,18 +23,13 @@ class Random:
     name = "random"
     version = "0.1.0"
     baseline = True
-    Config = RandomConfig
+    Config = NoOptions
 
-    def discover(self, problem: Problem, config: RandomConfig) -> Discovery:
-        """Score every edge by a number between 0 and 1 that the problem's seed, its data and its model decide."""
-        from interpbench_baselines.blind import draw_scores
+    def discover(self, problem: Problem, config: NoOptions) -> Discovery:
+        """Score every edge by a number between 0 and 1 that the problem's seed, inputs and model decide."""
+        from interpbench_baselines.blind import random_scores
 
-        return draw_scores(problem, config.draw)
-
-
-@dataclass(frozen=True)
-class NormConfig:
-    """Nothing to choose."""
+        return random_scores(problem)
 
 
 class Norm:
@@ -49,9 +38,9 @@ class Norm:
     name = "norm"
     version = "0.1.0"
     baseline = True
-    Config = NormConfig
+    Config = NoOptions
 
-    def discover(self, problem: Problem, config: NormConfig) -> Discovery:
+    def discover(self, problem: Problem, config: NoOptions) -> Discovery:
         """Score every edge by the smaller deviation of its two nodes. Raises UsageError for a single input."""
         from interpbench_baselines.blind import norm_scores
 

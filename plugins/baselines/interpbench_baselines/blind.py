@@ -16,7 +16,7 @@ MERGED = (
 )
 
 
-def draw_scores(problem: Problem, draw: int) -> Discovery:
+def random_scores(problem: Problem) -> Discovery:
     """Uniform scores, independent for each edge; no circuit is chosen.
 
     The model and its inputs decide them beside the seed, so that cases with graphs of one size are drawn independently.
@@ -25,7 +25,7 @@ def draw_scores(problem: Problem, draw: int) -> Discovery:
     about = 0
     for tensor in tensors:
         about = zlib.crc32(tensor.contiguous().cpu().numpy().tobytes(), about)
-    rng = np.random.default_rng([problem.seed, draw, about])
+    rng = np.random.default_rng([problem.seed, about])
     scores = EdgeScores(problem.graph, rng.uniform(size=problem.graph.n_edges))
     return Discovery(scores, notes={"method": "independent uniform scores", "chance": MERGED})
 

@@ -7,22 +7,14 @@ import torch
 from interpbench import Transformer, UsageError
 from interpbench.problem import make_problem
 from interpbench.testing import random_problem, toy_problem
-from interpbench_baselines import (
-    Norm,
-    NormConfig,
-    Patching,
-    PatchingConfig,
-    Random,
-    RandomConfig,
-    interpbench_techniques,
-)
+from interpbench_baselines import NoOptions, Norm, Patching, PatchingConfig, Random, interpbench_techniques
 from interpbench_baselines.patching import denoising, noising, union
 
 OUTPUTS = ["categorical", "numerical"]
 
 
-def draw(problem, number=0):
-    return Random().discover(problem, RandomConfig(number)).scores.values
+def draw(problem):
+    return Random().discover(problem, NoOptions()).scores.values
 
 
 def test_all_are_marked_as_baselines():
@@ -31,11 +23,10 @@ def test_all_are_marked_as_baselines():
     )
 
 
-def test_random_scores_differ_by_seed_draw_inputs_and_model():
+def test_random_scores_differ_by_seed_inputs_and_model():
     problem = random_problem("categorical", 0)
     weights = {name: weight + 1 for name, weight in problem.model.weights.items()}
     others = [
-        draw(problem, 1),
         draw(replace(problem, seed=1)),
         draw(problem.take(slice(5))),
         draw(replace(problem, model=Transformer(problem.model.config, weights))),
@@ -43,21 +34,19 @@ def test_random_scores_differ_by_seed_draw_inputs_and_model():
     first = draw(problem)
     assert np.array_equal(first, draw(random_problem("categorical", 0)))
     assert all(abs(np.corrcoef(first, other)[0, 1]) < 0.5 for other in others)
-    assert Random().discover(problem, RandomConfig()).circuit is None
-    with pytest.raises(ValueError, match="draw is -1"):
-        RandomConfig(-1)
+    assert Random().discover(problem, NoOptions()).circuit is None
 
 
 def test_random_scores_are_uniform():
     problem = random_problem("numerical", 0)
-    values = np.concatenate([draw(problem, number) for number in range(100)])
+    values = np.concatenate([draw(replace(problem, seed=seed)) for seed in range(100)])
     assert values.min() >= 0 and values.max() < 1
     assert np.allclose(np.quantile(values, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
 
 
 def test_the_norm_of_an_edge_is_that_of_its_quieter_node():
     problem = random_problem("categorical", 1)
-    found = Norm().discover(problem, NormConfig())
+    found = Norm().discover(problem, NoOptions())
     deviation = found.notes["deviation"]
     assert list(deviation) == list(problem.graph.writers) and deviation["pos"] == 0
     of_edge = dict(zip(problem.graph.edges, found.scores.values))
@@ -69,13 +58,13 @@ def test_the_norm_of_an_edge_is_that_of_its_quieter_node():
 def test_the_norm_needs_no_corrupted_input():
     problem = random_problem("categorical", 1)
     other = make_problem(problem.model, problem.clean, problem.clean.flip(0), "categorical", ablation="zero")
-    scores = [Norm().discover(each, NormConfig()).scores.values for each in (problem, other)]
+    scores = [Norm().discover(each, NoOptions()).scores.values for each in (problem, other)]
     assert np.array_equal(*scores)
 
 
 def test_the_norm_of_one_input_is_refused():
     with pytest.raises(UsageError, match="at least 2 samples"):
-        Norm().discover(random_problem("categorical", 1).take(slice(1)), NormConfig())
+        Norm().discover(random_problem("categorical", 1).take(slice(1)), NoOptions())
 
 
 @pytest.mark.parametrize("ablation", ["resample", "mean", "zero"])
