@@ -27,7 +27,8 @@ class Discovery:
 class Technique(Protocol):
     """A method of circuit discovery. `Config` is a frozen dataclass of simple fields, with `{"help": ...}` as metadata.
 
-    A technique may have `presets`: for a protocol, values that replace the defaults of fields.
+    A technique may have `presets`: for a protocol, values that replace the defaults of fields. One whose `baseline` is
+    True is there to be beaten, and results say so.
     """
 
     name: str

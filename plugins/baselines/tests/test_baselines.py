@@ -94,6 +94,17 @@ def test_denoising_is_a_patch_of_the_corrupted_run(output):
     assert found.abs().max() > 0
 
 
+def test_denoising_restores_positions_too():
+    problem = random_problem("categorical", 3, "positions")
+    found = dict(zip(problem.graph.edges, denoising(problem, "kl").tolist()))
+    assert max(abs(value) for edge, value in found.items() if edge.startswith("pos->")) > 0
+    plain = dict(zip(problem.graph.edges, denoising(random_problem("categorical", 3), "kl").tolist()))
+    assert max(abs(value) for edge, value in plain.items() if edge.startswith("pos->")) < 1e-12
+    everything = problem.loss(problem.corrupted_full, "kl") - problem.loss(problem.full, "kl")
+    inputs = torch.tensor(problem.graph.edge_writer < 2).to(problem.full)
+    assert problem.losses(inputs[None], "kl").item() == pytest.approx(everything.item()), "the corrupted run, as a mask"
+
+
 def test_denoising_by_zero_starts_from_inputs_of_zero():
     problem = random_problem("categorical", 3, "zero")
     nothing = {name: torch.zeros_like(problem.model.weights[name]) for name in ("embed.W_E", "pos_embed.W_pos")}
