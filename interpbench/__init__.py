@@ -12,8 +12,8 @@ from interpbench.lazy import lazy
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
+    from interpbench.evaluation.judge import judge
     from interpbench.evaluation.protocols import PAPER_GRID
-    from interpbench.evaluation.ranking import judge
     from interpbench.graph.circuit import Circuit, EdgeScores
     from interpbench.graph.graph import Graph
     from interpbench.hooks import hookimpl, option
@@ -67,7 +67,7 @@ _load, __dir__ = lazy(
         "cases.case": ("Case",),
         "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
         "evaluation.protocols": ("PAPER_GRID",),
-        "evaluation.ranking": ("judge",),
+        "evaluation.judge": ("judge",),
         "graph.circuit": ("Circuit", "EdgeScores"),
         "graph.graph": ("Graph",),
         "hooks": ("hookimpl", "option"),

@@ -7,8 +7,8 @@ import torch
 
 import interpbench
 from interpbench.cases import Case
+from interpbench.cases.pairs import fresh_data
 from interpbench.certificate.certify import certify, necessity, shorter_inputs
-from interpbench.certificate.measure import fresh_data
 from interpbench.graph import Circuit
 from interpbench.transformer import Transformer, initialize
 

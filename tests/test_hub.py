@@ -27,10 +27,10 @@ import torch
 
 import interpbench as ib
 from interpbench.cases.alignment import Alignment
+from interpbench.cases.pairs import fresh_data
 from interpbench.catalogue import croissant as metadata
 from interpbench.certificate import certify as certificate
 from interpbench.certificate.interventions import agreement
-from interpbench.certificate.measure import fresh_data
 from interpbench.graph import Graph
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.published import CONFIG, WEIGHTS, read_published

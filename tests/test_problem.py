@@ -128,6 +128,8 @@ def test_a_cut_edge_carries_what_the_ablation_says(ablation):
 def test_permuted_places_keep_that_of_bos_and_depend_on_the_seed_alone():
     places = permuted_places(50, 6, seed=3)
     assert (places[:, 0] == 0).all() and (places.sort(-1).values == torch.arange(6)).all()
+    assert (places[:, 1:] != torch.arange(1, 6)).all()
+    assert torch.equal(permuted_places(2, 2, 0), torch.tensor([[0, 1], [0, 1]]))
     assert torch.equal(places, permuted_places(50, 6, seed=3)) and not torch.equal(places, permuted_places(50, 6, 4))
     assert len(places.unique(dim=0)) > 30
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
-from interpbench.evaluation.ranking import auroc, average_precision, judge, rates, roc
+from interpbench.evaluation.judge import judge
+from interpbench.graph.ranking import auroc, average_precision, rates, roc
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.problem import Discovery
 

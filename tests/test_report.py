@@ -18,7 +18,7 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 import interpbench as ib
-from interpbench.evaluation.ranking import average_precision, precision_recall
+from interpbench.graph.ranking import average_precision, precision_recall
 from interpbench.report import formats
 from interpbench.report.comparison import compare, summary
 from interpbench.report.figures import _average, curves

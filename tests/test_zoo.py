@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import interpbench
+from interpbench.cases.pairs import fresh_data
 from interpbench.catalogue.facts import facts_of
 from interpbench.catalogue.suites import suite_cases
 from interpbench.certificate.certificate import THRESHOLD
-from interpbench.certificate.measure import fresh_data, masks_of, measure
+from interpbench.certificate.measure import masks_of, measure
 from interpbench.plugins.registry import load
 from interpbench.subjects.zoo import ZOO, load_subject
 

@@ -40,12 +40,17 @@ class Data:
 
 
 def permuted_places(rows: int, positions: int, seed: int) -> Int[Tensor, "row position"]:
-    """For each row a random order of the positions after BOS's, which stays; decided by the seed.
+    """For each row a random order of the positions after BOS's in which none stays in place; decided by the seed.
 
-    A run at these places resamples what `pos` writes, as a source resamples what `embed` writes.
+    BOS keeps its position; so does a single token after it, which has no other place. A run at these places resamples
+    what `pos` writes, as a source resamples what `embed` writes.
     """
-    places = np.tile(np.arange(positions), (rows, 1))
-    np.random.default_rng([seed, 20261127]).permuted(places[:, 1:], axis=1, out=places[:, 1:])
+    rng, own = np.random.default_rng([seed, 20261127]), np.arange(positions)
+    places = np.tile(own, (rows, 1))
+    again = np.arange(rows if positions > 2 else 0)
+    while len(again):  # about a third of the orders move every position
+        places[again, 1:] = rng.permuted(places[again, 1:], axis=1)
+        again = again[(places[again, 1:] == own[1:]).any(1)]
     return torch.from_numpy(places)
 
 
@@ -53,6 +58,16 @@ def draw(case: Case, samples: int, seed: int) -> Data:
     """Clean inputs with corrupted inputs as sources, as passed to techniques."""
     clean, corrupted = case.pairs(samples, seed)
     return Data(torch.from_numpy(clean), torch.from_numpy(corrupted), torch.from_numpy(scored_positions(case, clean)))
+
+
+def fresh_data(case: Case, rows: int, seed: int) -> Data:
+    """Every input if there are at most `rows`, repeated up to `rows` pairs, else random ones; sources independent."""
+    rng = np.random.default_rng([seed, 20240714])
+    every = case.all_inputs(rows)
+    clean = case.inputs(rows, rng) if every is None else np.tile(every, (-(-rows // len(every)), 1))
+    source = case.inputs(len(clean), rng)
+    scored = torch.tensor(scored_positions(case, clean))
+    return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
 
 
 def scored_positions(case: Case, tokens: np.ndarray) -> np.ndarray:

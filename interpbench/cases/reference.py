@@ -101,3 +101,10 @@ def defined(reference: Reference, logits: Tensor) -> Tensor:
     if reference.partial:
         return logits.amax(-1) > DEFINED
     return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+
+
+def same_answers(logits: Tensor, target: Tensor) -> Tensor:
+    """Where answers agree; bool `[*, position]` from two `[*, position, class]` (one class: a number)."""
+    if logits.shape[-1] == 1:
+        return (logits - target).squeeze(-1).abs() < ATOL
+    return logits.argmax(-1) == target.argmax(-1)

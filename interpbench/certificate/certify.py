@@ -10,20 +10,18 @@ import numpy as np
 import torch
 
 from interpbench.cases.case import Case
-from interpbench.cases.pairs import Data, scored_positions
-from interpbench.cases.reference import ATOL, Reference
+from interpbench.cases.pairs import Data, fresh_data, scored_positions
+from interpbench.cases.reference import ATOL, Reference, same_answers
 from interpbench.cases.tokens import BOS
 from interpbench.certificate.certificate import Certificate, Liveliness
 from interpbench.certificate.interventions import (
     agreement,
-    correct,
     where_answers_differ,
     where_defined,
 )
 from interpbench.certificate.measure import (
     REMEASURE_ROWS,
     ROWS,
-    fresh_data,
     masks_of,
     measure,
     single_edges,
@@ -78,7 +76,7 @@ def shorter_inputs(
         answer = reference.outputs(data.clean)
         scored = where_defined(reference, data, answer).scored
         if scored.any():
-            shares[str(length)] = float((correct(model(data.clean), answer) & scored).sum() / scored.sum())
+            shares[str(length)] = float((same_answers(model(data.clean), answer) & scored).sum() / scored.sum())
     return shares
 
 

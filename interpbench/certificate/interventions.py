@@ -14,7 +14,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from interpbench.cases.pairs import Data
-from interpbench.cases.reference import ATOL, Reference, defined
+from interpbench.cases.reference import Reference, defined, same_answers
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations
 
@@ -31,14 +31,7 @@ def where_answers_differ(reference: Reference, data: Data) -> Data:
     """The data with only those positions scored where the reference's answers to clean input and source differ."""
     answer, source_answer = reference.outputs(data.clean), reference.outputs(data.source)
     data = where_defined(reference, where_defined(reference, data, answer), source_answer)
-    return replace(data, scored=data.scored & ~correct(answer, source_answer))
-
-
-def correct(logits: Tensor, target: Tensor) -> Tensor:
-    """Where answers agree; `[*, row, position]` from two `[*, row, position, class]` (one class: a number)."""
-    if logits.shape[-1] == 1:
-        return (logits - target).squeeze(-1).abs() < ATOL
-    return logits.argmax(-1) == target.argmax(-1)
+    return replace(data, scored=data.scored & ~same_answers(answer, source_answer))
 
 
 def _rows_at_once(model: Transformer, data: Data) -> int:
@@ -69,7 +62,7 @@ def agreement(
         values = _values(model, data, rows) if other is None else other
         scored = data.scored[rows]
         for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
-            right = correct(model(data.clean[rows], masks[circuits], values), target[rows])
+            right = same_answers(model(data.clean[rows], masks[circuits], values), target[rows])
             hits[circuits] += (right & scored).sum((-1, -2))
     return hits / data.scored.sum()
 
@@ -80,7 +73,7 @@ def with_nodes_replaced(
     data: Data,
     asked: Sequence[tuple[Iterable[str], Float[Tensor, "row position class"]]],
     other: Activations | None = None,
-    compare: Callable[[Tensor, Tensor], Tensor] = correct,
+    compare: Callable[[Tensor, Tensor], Tensor] = same_answers,
 ) -> Shaped[Tensor, "asked row position"]:
     """How the subject's answer compares with a target (is it right?), with the outputs of some nodes replaced.
 

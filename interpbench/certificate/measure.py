@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.cases.case import Case
-from interpbench.cases.pairs import Data, scored_positions
-from interpbench.cases.reference import Reference
+from interpbench.cases.pairs import Data
+from interpbench.cases.reference import Reference, same_answers
 from interpbench.certificate.certificate import Measurement, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
-    correct,
     where_defined,
     with_nodes_replaced,
 )
@@ -30,16 +28,6 @@ SCREEN_BUDGET = 60_000
 
 REMEASURED, REMEASURE_ROWS = 5, 5_000
 """Edges that are measured again after screening, and on how many rows."""
-
-
-def fresh_data(case: Case, rows: int, seed: int) -> Data:
-    """Every input if there are at most `rows`, repeated up to `rows` pairs, else random ones; sources independent."""
-    rng = np.random.default_rng([seed, 20240714])
-    every = case.all_inputs(rows)
-    clean = case.inputs(rows, rng) if every is None else np.tile(every, (-(-rows // len(every)), 1))
-    source = case.inputs(len(clean), rng)
-    scored = torch.tensor(scored_positions(case, clean))
-    return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     iia_circuit_only: dict[str, float] = {}
     for name, right_under, target in zip(reference.variables, right, targets, strict=True):
         on_target = where_defined(reference, data, target)
-        changed = on_target.scored & ~correct(target, answer)
+        changed = on_target.scored & ~same_answers(target, answer)
         bare = torch.maximum(masks.variables[name], masks.outside_edges)
         iia[name] = _share(right_under, on_target.scored)
         iia_changed[name] = _share(right_under, changed) if changed.any() else None

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from interpbench.cases.pairs import Data, draw
 from interpbench.certificate.interventions import agreement, where_defined
-from interpbench.evaluation.faithfulness import FaithfulnessCurve, edge_auroc, faithfulness, faithfulness_curve
+from interpbench.evaluation.faithfulness import FaithfulnessCurve, faithfulness, faithfulness_curve, greedy_auroc
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import Ablation, constant, with_sources
@@ -86,7 +86,7 @@ def evaluate_circuit(
         score=score,
         faithfulness=None if faithful is None else faithful[0],
         mib=scores and faithfulness_curve(problem, scores),
-        auroc=scores and edge_auroc(scores, subject.circuit),
+        auroc=scores and greedy_auroc(scores, subject.circuit),
     )
 
 

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, draw, scored_positions
-from interpbench.certificate.interventions import correct, where_answers_differ, with_nodes_replaced
+from interpbench.cases.reference import same_answers
+from interpbench.certificate.interventions import where_answers_differ, with_nodes_replaced
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.evaluation.ranking import auroc
+from interpbench.graph.ranking import auroc
 from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.subjects.subject import Subject
 from interpbench.transformer.stream import Activations
@@ -118,7 +119,7 @@ def pairs(case: Case, samples: int, seed: int) -> Data:
 
 
 def _changed(logits: Tensor, target: Tensor) -> Tensor:
-    return ~correct(logits, target)
+    return ~same_answers(logits, target)
 
 
 def _surprise(logits: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interpbench.cases.reference import same_answers
 from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import ABLATIONS, Ablation, ablated, source_places
@@ -114,6 +115,15 @@ class Problem:
         for part, share, some in self._chunks(len(masks)):
             total[some] += share * part.loss(part.logits(masks[some]), kind)
         return total
+
+    @torch.no_grad()
+    def answers_kept(self, masks: Float[Tensor, "circuit edge"]) -> Float[Tensor, " circuit"]:
+        """Share of the scored positions at which each circuit answers as the full model does."""
+        kept = self.full.new_zeros(len(masks))
+        for part, share, some in self._chunks(len(masks)):
+            logits = part.logits(masks[some]).flatten(-3, -2).index_select(-2, part._where)
+            kept[some] += share * same_answers(logits, part._answers.clean).to(kept).mean(-1)
+        return kept
 
     def gradients(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
         """Derivative of the loss by every mask entry, at each of the masks, in chunks.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interpbench.errors import MissingExtra
-from interpbench.evaluation.ranking import precision_recall, roc
+from interpbench.graph.ranking import precision_recall, roc
 from interpbench.report.comparison import Comparison
 from interpbench.report.runs import Run
 

@@ -14,8 +14,8 @@ from typing import Any, TypedDict
 
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
+from interpbench.evaluation.judge import judge
 from interpbench.evaluation.protocols import PROTOCOLS, ProtocolName
-from interpbench.evaluation.ranking import judge
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.technique import Discovery, Technique
 from interpbench.subjects.subject import Subject
@@ -49,7 +49,7 @@ class RunRequest(SubjectIdentity):
 class Judgement(SubjectIdentity):
     """A result compared with the true circuit.
 
-    `metrics` are those of `evaluation.ranking.judge` and of the run's protocol. `circuit` (None: the technique chose
+    `metrics` are those of `evaluation.judge.judge` and of the run's protocol. `circuit` (None: the technique chose
     none) and `truth` are in the form of `Circuit.to_json`.
     """
 

@@ -13,9 +13,9 @@ from interpbench.lazy import lazy
 from interpbench.trainers.trainer import Trained, Trainer
 
 if TYPE_CHECKING:
-    from interpbench.cases.pairs import Data
+    from interpbench.cases.pairs import Data, fresh_data
     from interpbench.certificate.certificate import Measurement
-    from interpbench.certificate.measure import Masks, fresh_data, masks_of, measure
+    from interpbench.certificate.measure import Masks, masks_of, measure
     from interpbench.trainers.checkpoint import Progress, resume, save
     from interpbench.trainers.optimizer import FlatAdam
     from interpbench.trainers.rows import Targets, answer_of, targets_of
@@ -43,9 +43,9 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "cases.pairs": ("Data",),
+        "cases.pairs": ("Data", "fresh_data"),
         "certificate.certificate": ("Measurement",),
-        "certificate.measure": ("Masks", "fresh_data", "masks_of", "measure"),
+        "certificate.measure": ("Masks", "masks_of", "measure"),
         "trainers.checkpoint": ("Progress", "resume", "save"),
         "trainers.optimizer": ("FlatAdam",),
         "trainers.rows": ("Targets", "answer_of", "targets_of"),

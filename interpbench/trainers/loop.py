@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from interpbench.cases.case import Case
-from interpbench.cases.pairs import Data
+from interpbench.cases.pairs import Data, fresh_data
 from interpbench.certificate.certificate import THRESHOLD, Measurement
 from interpbench.certificate.interventions import where_defined
-from interpbench.certificate.measure import fresh_data, measure, single_edges, worst_single
+from interpbench.certificate.measure import measure, single_edges, worst_single
 from interpbench.trainers.checkpoint import resume, save
 from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config

@@ -18,7 +18,8 @@ import plain
 import torch
 
 from interpbench import load_case
-from interpbench.certificate.measure import fresh_data, masks_of, measure
+from interpbench.cases.pairs import fresh_data
+from interpbench.certificate.measure import masks_of, measure
 from interpbench.processes import tune_process
 from interpbench.trainers.loop import train
 from interpbench.trainers.rows import draw_round, make_pool

@@ -1,45 +1,12 @@
-"""Comparison of a discovery with the true circuit: ranking metrics of its scores, rates of its circuit.
+"""Metrics of a ranking, or of a chosen set, against a true set: plain arrays over any universe.
 
-The universe is all edges, head-level edges or nodes of the subject's graph (`Graph.universe`). Rates with a zero
-denominator are None. Definitions are those of scikit-learn; ties count half.
+Rates with a zero denominator are None. Definitions are those of scikit-learn; ties count half.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Bool, Float
-
-from interpbench.graph.circuit import Circuit
-from interpbench.graph.graph import GRANULARITIES
-from interpbench.problem.technique import Discovery
-
-
-def judge(discovery: Discovery, truth: Circuit) -> dict[str, dict[str, Any]]:
-    """Metrics at `edges`, `heads` and `nodes` granularity; plain JSON.
-
-    Each has the size `n` of the universe, the number of its `true` members, `auroc`, `average_precision`, the corners
-    of the `roc` curve, and the `rates` of the `chosen` circuit (None if the technique chose none). Raises ValueError if
-    the graph of the scores is not that of the true circuit.
-    """
-    if discovery.scores.graph != truth.graph:
-        raise ValueError(f"scores over {discovery.scores.graph}, expected {truth.graph}")
-    return {granularity: _judge(discovery, truth, granularity) for granularity in GRANULARITIES}
-
-
-def _judge(discovery: Discovery, truth: Circuit, granularity: Any) -> dict[str, Any]:
-    true = truth.members(granularity)
-    scores = truth.graph.merge(discovery.scores.values, granularity)
-    fpr, tpr = roc(scores, true)
-    return {
-        "n": len(true),
-        "true": int(true.sum()),
-        "auroc": auroc(scores, true),
-        "average_precision": average_precision(scores, true),
-        "roc": None if fpr is None or tpr is None else {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
-        "chosen": None if discovery.circuit is None else rates(discovery.circuit.members(granularity), true),
-    }
 
 
 def _counts(scores: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
