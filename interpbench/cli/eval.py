@@ -81,6 +81,7 @@ def circuit(
     ] = None,
     true: Annotated[bool, typer.Option("--true", help="The true circuit.")] = False,
     complement: Annotated[bool, typer.Option("--complement", help="All edges outside that circuit.")] = False,
+    absolute: Annotated[bool, typer.Option("--absolute", help="Rank edges by the size of their scores.")] = False,
     by: By = "edges",
     ablation: Ablation = "resample",
     samples: Samples = 1000,
@@ -94,14 +95,18 @@ def circuit(
     choice = Choice(case, suite)
     if file is not None and (true or not choice.is_one):
         raise UsageError("--file is the circuit of one case, instead of the true one")
+    if file is None and absolute:
+        raise UsageError("--absolute ranks the scores of a --file; the true circuit has none")
     if file is None and not (true or complement):
         raise UsageError("which circuit? expected --file FILE, --true or --complement")
 
     def measure(case: "Case") -> "Evaluation":
         subject = load_subject(case, model)
         found, scores = (subject.circuit, None) if file is None else _read_circuit(file, subject)
+        if absolute and scores is None:
+            raise UsageError(f"{file} has no scores that --absolute could rank")
         settings: dict[str, Any] = {"by": by, "ablation": ablation, "samples": samples, "seed": seed}
-        return evaluate_circuit(subject, found, scores, complement=complement, **settings)
+        return evaluate_circuit(subject, found, scores, complement=complement, absolute=absolute, **settings)
 
     what = ("everything but " if complement else "") + ("the true circuit" if file is None else str(file))
     _evaluate(choice, measure, lambda found: _print_score(found, what), as_json)
@@ -126,7 +131,8 @@ def _print_score(found: "Evaluation", what: str) -> None:
     print_table("", ("", ""), list(numbers.items()))
     if (mib := found.mib) is not None:
         curve = zip(mib.shares, mib.kept, mib.faithfulness or [None] * len(mib.kept), strict=True)
-        print_table("edges by score, embed and pos merged", ("share>", "kept>", "faithfulness>"), list(curve))
+        ranked = "absolute score" if found.absolute else "score"
+        print_table(f"edges by {ranked}, embed and pos merged", ("share>", "kept>", "faithfulness>"), list(curve))
         print_lines([f"CPR {cell(mib.cpr)}, CMD {cell(mib.cmd)}, AUROC {cell(found.auroc)}"])
 
 

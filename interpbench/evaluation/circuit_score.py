@@ -42,7 +42,8 @@ class CircuitScore:
 class Evaluation:
     """The score of one circuit, its faithfulness under the same ablation, and MIB's metrics if edges have scores.
 
-    `auroc` is MIB's, of the scores against the true circuit (see `evaluation.faithfulness`).
+    `auroc` is MIB's, of the scores against the true circuit (see `evaluation.faithfulness`). `absolute` says that edges
+    were ranked by the absolute value of their scores.
     """
 
     case: str
@@ -56,6 +57,7 @@ class Evaluation:
     faithfulness: float | None
     mib: FaithfulnessCurve | None
     auroc: float | None
+    absolute: bool
 
 
 def evaluate_circuit(
@@ -68,8 +70,14 @@ def evaluate_circuit(
     ablation: Ablation = "resample",
     samples: int = 1000,
     seed: int = 0,
+    absolute: bool = False,
 ) -> Evaluation:
-    """Score one circuit of a subject, or its `complement`: all edges, or nodes, outside it."""
+    """Score one circuit of a subject, or its `complement`: all edges, or nodes, outside it.
+
+    `absolute` ranks edges by the absolute value of their scores.
+    """
+    if scores is not None and absolute:
+        scores = EdgeScores(scores.graph, np.abs(scores.values))
     kept = circuit.members(by)[None] != complement
     data = draw(subject.case, samples, seed)
     (score,) = circuit_scores(subject, with_sources(data, ablation, seed), kept, by, ablation)
@@ -87,6 +95,7 @@ def evaluate_circuit(
         faithfulness=None if faithful is None else faithful[0],
         mib=scores and faithfulness_curve(problem, scores),
         auroc=scores and greedy_auroc(scores, subject.circuit),
+        absolute=absolute,
     )
 
 

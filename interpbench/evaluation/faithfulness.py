@@ -1,8 +1,12 @@
-"""Faithfulness of circuits to the whole model, with the metrics of MIB (arXiv 2504.13151).
+"""The metrics of MIB (arXiv 2504.13151), as its code computes them: faithfulness of circuits (CPR, CMD), and AUROC.
 
 A circuit's *faithfulness* is (m(circuit) - m(nothing)) / (m(everything) - m(nothing)). Here m is the logit difference
 between the clean and the corrupted answer (for numerical outputs: minus the `shift` loss), with every edge outside the
 circuit ablated. Faithfulness is 1 for the whole model, and undefined if m is the same with all edges and with none.
+
+The AUROC is the area below ten points of false and true positive rate, one for each of ten circuits. These grow
+greedily from the logits up and are then *pruned*: edges on no path from the input to the logits are left out. MIB
+prunes before it measures faithfulness, too. With resampled inputs that changes nothing, so it is not done here.
 
 Edges are those of MIB's graph: `embed` and `pos` are merged into `input`, whose edges have the larger of both scores;
 queries, keys and values are separate readers.
@@ -12,14 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interpbench.evaluation.ranking import auroc
 from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.graph import Graph
+from interpbench.graph.names import node_of, split_edge
 from interpbench.problem.losses import Loss
 from interpbench.problem.problem import Problem
 
@@ -59,7 +65,8 @@ def faithfulness(problem: Problem, masks: Float[Tensor, "circuit edge"]) -> list
 def faithfulness_curve(problem: Problem, scores: EdgeScores, shares: Sequence[float] = SHARES) -> FaithfulnessCurve:
     """Faithfulness of the highest-scored `shares` of the merged edges, with the areas CPR and CMD.
 
-    Ties go to the earlier edge. Raises ValueError if the scores belong to another graph than the problem's.
+    Edges rank by their score as it is; MIB's code also offers the absolute score. Ties go to the earlier edge. Raises
+    ValueError if the scores belong to another graph than the problem's.
     """
     graph = problem.graph
     if scores.graph != graph:
@@ -73,6 +80,66 @@ def faithfulness_curve(problem: Problem, scores: EdgeScores, shares: Sequence[fl
     return FaithfulnessCurve(tuple(shares), sizes, tuple(found), *areas)
 
 
-def edge_auroc(scores: EdgeScores, truth: Circuit) -> float | None:
-    """MIB's AUROC, over merged edges, against the true circuit; None if that holds all of them or none."""
-    return auroc(scores.graph.merge(scores.values, "mib"), truth.members("mib"))
+def greedy_auroc(scores: EdgeScores, truth: Circuit) -> float | None:
+    """MIB's AUROC against the true circuit, over merged edges; None if that holds all of them or none.
+
+    Each of the circuits of `greedy_circuits` gives a point of false and true positive rate. The AUROC is the area below
+    these points by the trapezoid rule. No point (0, 0) is added: the area starts at the point of the smallest circuit.
+    """
+    true = truth.members("mib")
+    if true.all() or not true.any():
+        return None
+    circuits = greedy_circuits(scores)
+    return float(np.trapezoid(circuits[:, true].mean(-1), circuits[:, ~true].mean(-1)))
+
+
+def greedy_circuits(scores: EdgeScores, shares: Sequence[float] = SHARES) -> Bool[np.ndarray, "share merged"]:
+    """Merged edges of pruned circuits that grow greedily by absolute score, to the given shares of all, rounded up.
+
+    The absolute value is that of the merged score. Infinite scores are allowed.
+    """
+    graph = scores.graph
+    order = greedy_order(graph, np.abs(graph.merge(scores.values, "mib")))
+    sizes = np.ceil(np.asarray(shares) * len(order))
+    grown = np.argsort(order) < sizes[:, None]
+    return graph.merge(prune(graph, graph.spread(grown, "mib")), "mib") > 0
+
+
+def greedy_order(graph: Graph, scores: Float[np.ndarray, " merged"]) -> Int[np.ndarray, " merged"]:
+    """Merged edges in the order in which a circuit takes them that grows from the logits up.
+
+    The circuit holds the logits at first. It always takes the highest-scored of the edges into its nodes, and the node
+    that this edge leaves. Ties go to the edge whose reader was taken earlier, then to the earlier edge.
+    """
+    ends = [split_edge(name) for name in graph.universe("mib")]
+    into: dict[str, list[int]] = {}
+    for edge, (_, reader) in enumerate(ends):
+        into.setdefault(node_of(reader), []).append(edge)
+    frontier: list[tuple[float, int, int]] = []
+    taken = {"logits"}
+    newest, order = "logits", []
+    while len(order) < len(ends):
+        for edge in into.pop(newest, ()):
+            heappush(frontier, (-float(scores[edge]), len(taken), edge))
+        order.append(heappop(frontier)[-1])
+        newest = ends[order[-1]][0]
+        taken.add(newest)
+    return np.array(order)
+
+
+def prune(graph: Graph, kept: Bool[np.ndarray, "*circuit edge"]) -> Bool[np.ndarray, "*circuit edge"]:
+    """The kept edges on a path of kept edges from `embed` or `pos` to the logits.
+
+    An edge into one of the query, key and value of a head continues into every edge that leaves the head.
+    """
+    place = {name: i for i, name in enumerate((*graph.writers, "logits"))}
+    owner = [place[node_of(reader)] for reader in graph.readers]
+    into = [slice(*ends) for ends in zip(graph.starts, graph.starts[1:], strict=False)]
+    fed = np.zeros((*kept.shape[:-1], len(place)), dtype=bool)
+    live = fed.copy()
+    fed[..., [place["embed"], place["pos"]]] = live[..., place["logits"]] = True
+    for node, edges, n in zip(owner, into, graph.fan_in, strict=True):
+        fed[..., node] |= (kept[..., edges] & fed[..., :n]).any(-1)
+    for node, edges, n in reversed(list(zip(owner, into, graph.fan_in, strict=True))):
+        live[..., :n] |= kept[..., edges] & live[..., node, None]
+    return kept & fed[..., graph.edge_writer] & live[..., np.array(owner)[graph.edge_reader]]

@@ -64,9 +64,10 @@ def protocol_metrics(
     if protocol == "paper":
         return {"paper": paper_metrics(found, truth)}
     if protocol == "mib":
-        from interpbench.evaluation.faithfulness import edge_auroc, faithfulness_curve
+        from interpbench.evaluation.faithfulness import faithfulness_curve, greedy_auroc
 
-        return {"mib": {"auroc": edge_auroc(found.scores, truth), **asdict(faithfulness_curve(problem, found.scores))}}
+        curve = faithfulness_curve(problem, found.scores)
+        return {"mib": {"auroc": greedy_auroc(found.scores, truth), **asdict(curve)}}
     return {}
 
 
@@ -76,7 +77,7 @@ def paper_metrics(found: Discovery, truth: Circuit) -> dict[str, Any]:
     The circuits are those that the technique found at its own thresholds, or else its scores above each threshold of
     the published grid.
     """
-    from interpbench.evaluation.ranking import rates
+    from interpbench.graph.ranking import rates
 
     true = truth.members("heads")
     circuits = found.circuits or {threshold: found.scores.above(threshold) for threshold in PAPER_GRID}
