@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import runpy
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from interpbench.certificate.classify import Elimination, classify_edges
+from interpbench.problem.problem import make_problem
 from interpbench.subjects.folder import read_subject
 from interpbench.subjects.subject import Subject
 from interpbench.testing.cases import CASE_CHECKS, check_import_is_light, check_imports_public_modules
@@ -24,6 +26,7 @@ COPIES: dict[str, tuple[str, ...]] = MAJORITY["COPIES"]
 ALTERNATIVES = frozenset(edge for edges in COPIES.values() for edge in edges)
 CORE = frozenset([MAJORITY["CORE"]])
 ORDERS, ENOUGH = 32, 0.99
+ROWS, SEED = 500, 15
 
 Kept = Callable[[Iterable[str]], float]
 
@@ -37,7 +40,7 @@ def subject() -> Subject:
 def kept(subject: Subject) -> Kept:
     """Accuracy with everything outside the circuit and some edges of it replaced by values on independent inputs."""
     case, model, graph = subject.case, subject.model, subject.model.graph
-    clean, source = map(torch.tensor, case.pairs(500, seed=15))
+    clean, source = map(torch.tensor, case.pairs(ROWS, SEED))
     answers = torch.tensor(
         [[subject.classes.index(each) for each in case.expected(row)] for row in case.decode(clean.numpy())]
     )
@@ -53,19 +56,30 @@ def kept(subject: Subject) -> Kept:
     return lambda cut: accuracy(frozenset(cut))
 
 
-def minimal(edges: Iterable[str], kept: Kept, rng: np.random.Generator) -> frozenset[str]:
-    """Backward elimination: try to cut each edge in a random order, and leave it cut if the answers stay."""
+def minimal(order: Sequence[str], kept: Kept) -> frozenset[str]:
+    """Backward elimination: try to cut each edge in turn, and leave it cut if the answers stay."""
     cut: list[str] = []
-    for edge in rng.permutation(sorted(edges)).tolist():
+    for edge in order:
         if kept([*cut, edge]) >= ENOUGH:
             cut.append(edge)
-    return frozenset(edges) - frozenset(cut)
+    return frozenset(order) - frozenset(cut)
 
 
 @pytest.fixture(scope="module")
-def circuits(subject: Subject, kept: Kept) -> list[frozenset[str]]:
-    rng = np.random.default_rng(0)
-    return [minimal(subject.circuit.edges, kept, rng) for _ in range(ORDERS)]
+def true(subject: Subject) -> list[str]:
+    """The true edges as they are ordered in the graph."""
+    return [edge for edge in subject.model.graph.edges if edge in subject.circuit.edges]
+
+
+@pytest.fixture(scope="module")
+def orders(true: list[str]) -> np.ndarray:
+    """Orders in which the true edges are tried, as positions in `true`; `[order, edge]`."""
+    return np.random.default_rng(0).permuted(np.tile(np.arange(len(true)), (ORDERS, 1)), axis=1)
+
+
+@pytest.fixture(scope="module")
+def circuits(true: list[str], orders: np.ndarray, kept: Kept) -> list[frozenset[str]]:
+    return [minimal([true[i] for i in order], kept) for order in orders]
 
 
 NEEDS_A_MODULE = (check_import_is_light, check_imports_public_modules)
@@ -112,3 +126,18 @@ def test_a_minimal_circuit_has_two_whole_copies_and_keeps_the_answers(circuits: 
     for circuit in set(circuits):
         assert sum(circuit.issuperset(edges) for edges in COPIES.values()) == 2
         assert kept(ALTERNATIVES - circuit) >= ENOUGH
+
+
+def test_the_librarys_elimination_finds_the_same_circuits(
+    subject: Subject, true: list[str], orders: np.ndarray, circuits: list[frozenset[str]]
+):
+    clean, source = subject.case.pairs(ROWS, SEED)
+    scored = np.arange(clean.shape[1]) > 0
+    problem = make_problem(subject.model, clean, source, "categorical", np.tile(scored, (ROWS, 1)))
+    found = Elimination(problem, subject.model.graph.indices(true)).minimal(orders)
+    assert [frozenset(np.array(true)[row].tolist()) for row in found] == circuits
+
+
+def test_the_librarys_classes_on_fresh_inputs_are_the_same(subject: Subject):
+    found = classify_edges(subject.case, subject.model, subject.circuit, "resample")
+    assert found.of_edges == dict.fromkeys(ALTERNATIVES, "alternative") | dict.fromkeys(CORE, "core")
