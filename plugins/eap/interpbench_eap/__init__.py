@@ -19,8 +19,11 @@ class Config:
         "none", "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks."
     )
     ig_steps: int = option(5, "Steps of that path.")
-    points: Literal["middles", "ends"] = option(
-        "middles", "Where on the path of masks or activations: in the middle of each step, or at all ends of steps."
+    points: Literal["auto", "middles", "ends", "clean", "corrupted"] = option(
+        "auto",
+        "Where on the path: the middle of each step; all ends of steps; or these without the path's corrupted end "
+        "(clean, as in EAP-IG's paper) or without its clean end (corrupted, as in EAP-IG's code). "
+        "auto: clean for inputs, else middles.",
     )
     at: Literal["clean", "corrupt"] = option("clean", "Where to take the gradient without a path.")
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(

@@ -47,7 +47,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
 
 def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " edge"]:
     """First-order effect of cutting every edge, positive where it raises the loss."""
-    graph, steps = problem.graph, config.ig_steps
+    graph = problem.graph
     every = problem.full.new_ones(1, graph.n_edges)
     inputs = _leaving(problem, "embed", "pos")
     path = points(config).to(every)[:, None]
@@ -61,10 +61,8 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
         case "masks":
             return problem.gradients(path * every, loss).mean(0)
         case "inputs":
-            # Interpolating the embeddings is cutting every edge from embed and pos by that much. As in the paper,
-            # the path has its clean end and not its corrupted one.
-            share = 1 - torch.arange(1, steps + 1, device=problem.device).to(every)[:, None] / steps
-            return problem.attributions(share * inputs, loss).mean(0)
+            # Interpolating the embeddings is cutting every edge from embed and pos by that much.
+            return problem.attributions(path * inputs, loss).mean(0)
         case "activations":
             scores = torch.zeros_like(every[0])
             for writer in graph.writers:
@@ -75,9 +73,16 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
 
 def points(config: Config) -> Float[Tensor, " point"]:
     """Where on the path from 0, nothing cut, to 1 gradients are taken."""
-    if config.points == "ends":
-        return torch.arange(config.ig_steps + 1) / config.ig_steps
-    return (torch.arange(config.ig_steps) + 0.5) / config.ig_steps
+    steps, default = config.ig_steps, "clean" if config.ig == "inputs" else "middles"
+    match default if config.points == "auto" else config.points:
+        case "ends":
+            return torch.arange(steps + 1) / steps
+        case "corrupted":
+            return 1 - torch.arange(steps) / steps
+        case "clean":
+            return 1 - torch.arange(1, steps + 1) / steps
+        case _:
+            return (torch.arange(steps) + 0.5) / steps
 
 
 def published_factor(problem: Problem, config: Config) -> float:

@@ -5,7 +5,7 @@ import torch
 from interpbench import UsageError
 from interpbench.testing import random_problem, toy_problem
 from interpbench_eap import Config, Eap
-from interpbench_eap.algorithm import attribute
+from interpbench_eap.algorithm import attribute, points
 
 DEFAULT = {"categorical": "logit-diff", "numerical": "shift"}
 OUTPUTS = list(DEFAULT)
@@ -49,9 +49,10 @@ def test_other_combinations_that_are_refused():
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_integrated_gradients_add_up_to_the_change_of_the_loss(output):
     """Completeness, of each path in its own way."""
-    problem, kind = random_problem(output, 1), DEFAULT[output]
+    problem, kind = random_problem(output, 2), DEFAULT[output]
     graph = problem.graph
     every = np.arange(graph.n_edges)
+    assert abs(loss_of_cutting(problem, kind, every)) > 0.01
     inputs = np.flatnonzero(graph.edge_writer < 2)
 
     masks = attribute(problem, Config(ig="masks", ig_steps=50), kind)
@@ -82,3 +83,39 @@ def test_sign_and_normalisation():
     assert signed.min() < 0 and np.array_equal(absolute, np.abs(signed))
     assert np.abs(Eap().discover(problem, Config(normalise="max")).scores.values).max() == pytest.approx(1)
     assert np.abs(Eap().discover(problem, Config(normalise="sum")).scores.values).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("middles", [1 / 8, 3 / 8, 5 / 8, 7 / 8]),
+        ("ends", [0, 1 / 4, 1 / 2, 3 / 4, 1]),
+        ("clean", [0, 1 / 4, 1 / 2, 3 / 4]),
+        ("corrupted", [1 / 4, 1 / 2, 3 / 4, 1]),
+    ],
+)
+def test_points_of_a_path_by_name(name, expected):
+    for ig in ("inputs", "activations", "masks"):
+        assert sorted(points(Config(ig=ig, ig_steps=4, points=name)).tolist()) == expected
+
+
+@pytest.mark.parametrize(("ig", "default"), [("inputs", "clean"), ("activations", "middles"), ("masks", "middles")])
+def test_points_by_default(ig, default):
+    problem = random_problem("categorical", 2)
+    left, named = (attribute(problem, Config(ig=ig, points=x), "logit-diff") for x in ("auto", default))
+    assert torch.equal(left, named) and left.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_points_of_the_path_of_inputs_are_runs_on_interpolated_embeddings(output):
+    """With one step: `clean` is the textbook formula, `corrupted` the gradient where both inputs are corrupted."""
+    problem = random_problem(output, 2)
+    kind = DEFAULT[output]
+    inputs = torch.zeros(1, problem.graph.n_edges, dtype=torch.float64)
+    inputs[:, problem.graph.edge_writer < 2] = 1
+    for name, at in (("clean", 0 * inputs), ("corrupted", inputs), ("middles", inputs / 2)):
+        found = attribute(problem, Config(ig="inputs", ig_steps=1, points=name), kind)
+        assert torch.allclose(found, problem.attributions(at, kind)[0])
+    both = attribute(problem, Config(ig="inputs", ig_steps=1, points="ends"), kind)
+    parts = [attribute(problem, Config(ig="inputs", ig_steps=1, points=x), kind) for x in ("clean", "corrupted")]
+    assert torch.allclose(both, sum(parts) / 2) and not torch.allclose(*parts)
