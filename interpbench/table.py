@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
@@ -22,3 +23,18 @@ class Table(NamedTuple):
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+
+
+def as_markdown(shown: Iterable[Table]) -> str:
+    """Tables in Markdown, each under its title."""
+    parts = []
+    for table in shown:
+        rule = ["---:" if column.endswith(">") else "---" for column in table.columns]
+        lines = [
+            [column.rstrip(">") for column in table.columns],
+            rule,
+            *([cell(x) for x in row] for row in table.rows),
+        ]
+        body = "\n".join("| " + " | ".join(x.replace("|", "\\|") for x in line) + " |" for line in lines)
+        parts.append(f"**{table.title}**\n\n{body}\n")
+    return "\n".join(parts)

@@ -50,3 +50,15 @@ def test_legend_and_title_fit_beside_few_heads() -> None:
             if text.get("text-anchor") is None:
                 size = float(text.get("font-size", 12))
                 assert float(text.get("x", 0)) + 0.5 * size * len(text.text or "") < float(root.get("width", 0))
+
+
+def test_classes_of_edges_are_drawn_apart() -> None:
+    kinds = ("core", "alternative", "dispensable", "invisible")
+    classes = dict(zip(sorted(CIRCUIT.edges), kinds, strict=True))
+    root = ElementTree.fromstring(circuit_svg(CIRCUIT, classes=classes))
+    looks = {path.findtext(f"{SVG}title"): path for path in root.iter(f"{SVG}path")}
+    width = {classes[edge]: float(looks[edge].get("stroke-width", 0)) for edge in classes}
+    assert width["core"] > width["alternative"] > width["dispensable"] == width["invisible"]
+    dashed = {classes[edge] for edge in classes if looks[edge].get("stroke-dasharray")}
+    assert dashed == {"alternative"}
+    assert any("bold: core" in (text.text or "") for text in root.iter(f"{SVG}text"))

@@ -36,7 +36,7 @@ class Data:
 
     def with_permuted_places(self, seed: int) -> Data:
         """The same inputs, the sources' positions resampled."""
-        return replace(self, places=permuted_places(*self.source.shape, seed))
+        return replace(self, places=permuted_places(len(self.source), self.source.shape[1], seed))
 
 
 def permuted_places(rows: int, positions: int, seed: int) -> Int[Tensor, "row position"]:

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, fresh_data, scored_positions
 from interpbench.cases.reference import ATOL, Reference, same_answers
 from interpbench.cases.tokens import BOS
-from interpbench.certificate.certificate import Certificate, Liveliness
+from interpbench.certificate.certificate import AllEdges, Certificate, Liveliness, Positions, Robustness, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
     where_answers_differ,
     where_defined,
 )
 from interpbench.certificate.measure import (
+    EXHAUSTIVE,
     REMEASURE_ROWS,
     ROWS,
+    Masks,
     masks_of,
     measure,
     single_edges,
+    strictness,
     worst_single,
 )
-from interpbench.graph.circuit import Circuit
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.ranking import auroc
+from interpbench.problem.ablation import ablated
 from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer
 
@@ -94,23 +100,76 @@ def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 
     return hits / total
 
 
+@torch.no_grad()
+def outside_under(model: Transformer, data: Data, answer: Tensor, masks: Masks, ablation: str) -> AllEdges:
+    """Accuracies with all outside edges carrying their mean over the sources, or zero."""
+    other = ablated(model, data.source, ablation)
+    outside = torch.stack([masks.outside_heads, masks.outside_edges])
+    return AllEdges(*agreement(model, data, outside, answer, other).tolist())
+
+
+@torch.no_grad()
+def exclusivity(model: Transformer, data: Data, reference: Reference, masks: Masks) -> float | None:
+    """Share of positions with different answers at which replacing the circuit's edges alone gives the source's answer.
+
+    None if no answers differ.
+    """
+    differ = where_answers_differ(reference, data)
+    if not differ.scored.any():
+        return None
+    circuit = 1 - masks.outside_edges
+    return agreement(model, differ, circuit[None], reference.outputs(data.source)).item()
+
+
+@torch.no_grad()
+def robustness(model: Transformer, data: Data, answer: Tensor, masks: Masks, seed: int) -> Robustness:
+    """Accuracies with all outside edges replaced by values of rows of their own, and by twice their own output."""
+    rng, rows = np.random.default_rng([seed, 20261129]), len(data.clean)
+    values = model.writers(data.source)
+    apart = torch.stack([value[..., torch.from_numpy(rng.permutation(rows))] for value in values])
+    twice = 2 * model.writers(data.clean)
+    shares = []
+    for other in (apart, twice):
+        right = same_answers(model(data.clean, masks.outside_edges, other), answer) & data.scored
+        shares.append(float(right.sum() / data.scored.sum()))
+    return Robustness(*shares)
+
+
+def norm_auroc(model: Transformer, data: Data, circuit: Circuit) -> float | None:
+    """AUROC at `heads` of the smaller deviation of an edge's two nodes: what activations alone say of the circuit."""
+    deviation = output_deviation(model, data.head(2000).clean)
+    scores = EdgeScores.of_nodes(model.graph, deviation.double().numpy())
+    return auroc(model.graph.merge(scores.values, "heads"), circuit.members("heads"))
+
+
 def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, rows: int = ROWS) -> Certificate:
     """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity)."""
     reference = case.reference()
-    data = fresh_data(case, rows, seed)
+    every = case.all_inputs(EXHAUSTIVE)
+    data = fresh_data(case, rows if every is None else max(rows, len(every)), seed)
+    masks = masks_of(reference, circuit)
     answer = reference.outputs(data.clean)
     on_answer = where_defined(reference, data, answer)
+    permuted, some = on_answer.with_permuted_places(seed), on_answer.head(REMEASURE_ROWS)
+    alone = single_edges(circuit)
+
+    def worst(replaced: Data) -> dict[str, WorstEdge]:
+        return {granularity: worst_single(model, replaced, answer, edges) for granularity, edges in alone.items()}
+
     return Certificate(
         seed=seed,
         rows=len(data.clean),
         exhaustive=data.exhaustive,
-        measurement=measure(model, data, reference, masks_of(reference, circuit)),
-        worst_edge={
-            granularity: worst_single(model, on_answer, answer, edges)
-            for granularity, edges in single_edges(circuit).items()
-        },
+        measurement=measure(model, data, reference, masks),
+        worst_edge=worst(on_answer),
+        positions=Positions(**vars(strictness(model, permuted, answer, masks)), worst_edge=worst(permuted)),
+        mean=outside_under(model, some, answer[:REMEASURE_ROWS], masks, "mean"),
+        zero=outside_under(model, some, answer[:REMEASURE_ROWS], masks, "zero"),
+        exclusive=exclusivity(model, data.head(REMEASURE_ROWS), reference, masks),
         necessity=necessity(model, data.head(REMEASURE_ROWS), reference, circuit),
+        robustness=robustness(model, on_answer.head(2000), answer[:2000], masks, seed),
         liveliness=liveliness(model, data, circuit),
+        norm_auroc=norm_auroc(model, data, circuit),
         shorter_inputs=shorter_inputs(case, model, reference, seed),
         reference_equals_program=program_agreement(case, reference, data),
     )

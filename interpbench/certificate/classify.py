@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,15 @@ def classify_edges(case: Case, model: Transformer, circuit: Circuit, ablation: A
     return classify(problem, circuit, seed)
 
 
+ON_CARD: tuple[Ablation, ...] = ("resample", "positions")
+"""Ablations whose classes a card holds."""
+
+
+def stated_on_card(case: Case, model: Transformer, circuit: Circuit, seed: int = 0) -> dict[str, Any]:
+    """The entry `edge_classes` of a card."""
+    return {each: classify_edges(case, model, circuit, each, seed).to_json() for each in ON_CARD}
+
+
 def classify(problem: Problem, circuit: Circuit, seed: int = 0, orders: int = ORDERS) -> EdgeClasses:
     """Classes of the edges of a circuit, in orders drawn from the seed, on the data of a problem."""
     true = np.flatnonzero(circuit.mask())
@@ -58,7 +68,7 @@ def classify(problem: Problem, circuit: Circuit, seed: int = 0, orders: int = OR
     if bare < THRESHOLD:
         return EdgeClasses(*facts)
     kept = elimination.minimal(_orders(orders, len(true), seed))
-    (together,) = elimination.answers_kept(kept.any(0, keepdims=True))
+    (together,) = elimination.answers_kept(np.atleast_2d(kept.any(0)))
     names = np.array(problem.graph.edges)[true]
     return EdgeClasses(
         *facts,

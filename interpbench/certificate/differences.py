@@ -10,8 +10,11 @@ TOLERANCE = 1e-3
 
 
 def differences(card: Mapping[str, Any] | None, measured: Mapping[str, Any]) -> list[str]:
-    """Each number in which the two disagree, as `name: card, measured`; none if they used different data."""
-    if card is None or any(card.get(key) != measured[key] for key in ("seed", "rows")):
+    """Each number in which the two disagree, as `name: card, measured`.
+
+    None if they are of different versions or used different data.
+    """
+    if card is None or any(card.get(key) != measured.get(key) for key in ("version", "seed", "rows")):
         return []
     return _differences(card, measured)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interpbench.cases.pairs import Data
 from interpbench.cases.reference import Reference, same_answers
-from interpbench.certificate.certificate import Measurement, WorstEdge
+from interpbench.certificate.certificate import Measurement, Strictness, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
     where_defined,
@@ -20,11 +20,11 @@ from interpbench.certificate.interventions import (
 from interpbench.graph.circuit import Circuit
 from interpbench.transformer.model import Transformer
 
-ROWS = 20_000
-"""Rows of a certificate."""
+EXHAUSTIVE, ROWS = 20_000, 5_000
+"""A certificate is over all inputs if there are at most so many, else over so many random ones."""
 
-SCREEN_BUDGET = 60_000
-"""Rows times edges of the screening of single edges."""
+SCREEN_BUDGET, SCREEN_ROWS = 60_000, 100
+"""Rows times edges of the screening of single edges, and the fewest rows."""
 
 REMEASURED, REMEASURE_ROWS = 5, 5_000
 """Edges that are measured again after screening, and on how many rows."""
@@ -65,11 +65,8 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     answer = reference.outputs(data.clean)
     on_answer = where_defined(reference, data, answer)
     targets = answers_under_interchange(reference, data)
-    same_answer = [((), answer), (tuple(masks.silent), answer), *(((node,), answer) for node in masks.silent)]
-    interchanged = list(zip(reference.variables.values(), targets, strict=True))
-    right = with_nodes_replaced(model, data, [*same_answer, *interchanged])
-    unchanged, right = right.split([len(same_answer), len(interchanged)])
-    accuracy, strict_all, *strict = (_share(each, on_answer.scored) for each in unchanged)
+    interchanged = [((), answer), *zip(reference.variables.values(), targets, strict=True)]
+    plain, *right = with_nodes_replaced(model, data, interchanged)
     iia: dict[str, float] = {}
     iia_changed: dict[str, float | None] = {}
     iia_circuit_only: dict[str, float] = {}
@@ -80,10 +77,23 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
         iia[name] = _share(right_under, on_target.scored)
         iia_changed[name] = _share(right_under, changed) if changed.any() else None
         iia_circuit_only[name] = agreement(model, on_target, bare[None], target).item()
+    return Measurement(
+        **vars(strictness(model, on_answer, answer, masks)),
+        accuracy=_share(plain, on_answer.scored),
+        iia=iia,
+        iia_changed=iia_changed,
+        iia_circuit_only=iia_circuit_only,
+    )
+
+
+def strictness(model: Transformer, data: Data, answer: Tensor, masks: Masks) -> Strictness:
+    """Accuracies with silent nodes, or all outside edges at once, replaced; `data` are scored where answers are."""
+    nodes = [tuple(masks.silent), *((node,) for node in masks.silent)]
+    right = with_nodes_replaced(model, data, [(each, answer) for each in nodes])
+    strict_all, *strict = (_share(each, data.scored) for each in right)
     outside = torch.stack([masks.outside_heads, masks.outside_edges])
-    edges_heads, edges = agreement(model, on_answer, outside, answer).tolist()
-    each_silent = dict(zip(masks.silent, strict, strict=True))
-    return Measurement(accuracy, iia, iia_changed, iia_circuit_only, each_silent, strict_all, edges_heads, edges)
+    edges_heads, edges = agreement(model, data, outside, answer).tolist()
+    return Strictness(dict(zip(masks.silent, strict, strict=True)), strict_all, edges_heads, edges)
 
 
 def _share(right: Tensor, where: Tensor) -> float:
@@ -109,7 +119,7 @@ def worst_single(model: Transformer, data: Data, answer: Tensor, masks: Mapping[
     if not masks:
         return WorstEdge(None, 1.0, edges=0, rows_screened=0, rows=0)
     names, stacked = list(masks), torch.stack(list(masks.values()))
-    screen = min(len(data.clean), max(200, SCREEN_BUDGET // len(names)))
+    screen = min(len(data.clean), max(SCREEN_ROWS, SCREEN_BUDGET // len(names)))
     rough = agreement(model, data.head(screen), stacked, answer[:screen])
     again = rough.argsort()[:REMEASURED]
     rows = min(len(data.clean), REMEASURE_ROWS)

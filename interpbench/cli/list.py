@@ -16,8 +16,8 @@ COLUMNS = {
     "techniques": ("name", "description"),
     "trainers": ("name", "description"),
     "models": (
-        *("case", "model", "certified", "certified_edges", "accuracy>", "iia_min>", "strict_min>", "edges>"),
-        *("worst_edge>", "steps>", "seconds>"),
+        *("case", "model", "certified", "version", "accuracy>", "iia_min>", "strict_min>", "edges>"),
+        *("positions>", "zero>", "exclusive>", "steps>", "seconds>"),
     ),
     "suites": ("name", "version", "description", "cases"),
 }

@@ -85,4 +85,6 @@ def _text(form: str, runs: "list[Run]", failures: "list[Failure]", metric: str) 
         return formats.as_csv(comparison)
     if form == "json":
         return formats.as_json(comparison, failures) + "\n"
-    return formats.as_markdown(formats.tables(comparison, failures))
+    from interpbench.table import as_markdown
+
+    return as_markdown(formats.tables(comparison, failures))

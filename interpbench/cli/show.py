@@ -24,7 +24,8 @@ def show(
     """Describe a case: shapes, true circuit, and the certificate of its subject."""
     from interpbench.catalogue.facts import twins
     from interpbench.catalogue.inventory import case_facts
-    from interpbench.files import refuse_existing
+    from interpbench.files import refuse_existing, write_new
+    from interpbench.graph.drawing import circuit_svg
     from interpbench.plugins.registry import load_case
 
     chosen = load_case(case)
@@ -33,7 +34,9 @@ def show(
     kind, shape, circuit, card = _model(chosen, model)
     published = _members(_published(chosen, circuit)) if chosen.compiled else None
     if plot is not None:
-        _draw(circuit, f"case {case}: true circuit of the {kind or 'reference'} model", plot, force)
+        known = ((card or {}).get("edge_classes") or {}).get("resample") or {}
+        title = f"case {case}: true circuit of the {kind or 'reference'} model"
+        write_new(plot, circuit_svg(circuit, title, classes=known.get("classes")), force)
     facts = {
         **case_facts(chosen),
         "model": kind,
@@ -75,13 +78,6 @@ def _model(case: "Case", model: str) -> "tuple[str | None, dict[str, Any], Circu
     return subject.kind, asdict(subject.model.config), subject.circuit, subject.card
 
 
-def _draw(circuit: "Circuit", title: str, path: Path, force: bool) -> None:
-    from interpbench.files import write_new
-    from interpbench.graph.drawing import circuit_svg
-
-    write_new(path, circuit_svg(circuit, title), force)
-
-
 def _published(case: "Case", circuit: "Circuit") -> "Circuit":
     """The published circuit for a model with this true one: a subject, or the compiled model itself."""
     from interpbench.catalogue.facts import facts_of
@@ -107,7 +103,7 @@ def _members(circuit: "Circuit") -> dict[str, list[str]]:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from interpbench.subjects.card import certificate_rows
+    from interpbench.subjects.card import certificate_tables, classes_of_edges
     from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
     print_lines([f"case {facts['name']}: {facts['description']}", ""])
@@ -116,11 +112,12 @@ def _print(facts: dict[str, Any]) -> None:
     rows.append(["twin of", [*alike[:5], f"{len(alike) - 5} more"] if len(alike) > 6 else alike])
     print_table("case", ("", ""), rows)
     print_table(f"model {facts['model'] or '(none yet)'}", ("", ""), list(facts["shape"].items()))
-    rows = [[edge.split("->")[0], "->", edge.split("->")[1]] for edge in facts["circuit"]["edges"]]
-    print_table(f"true circuit: {len(rows)} edges", ("writer", "", "reader"), rows)
     card = facts["card"] or {}
-    if card.get("certificate"):
-        print_table("certificate", ("", ""), certificate_rows(card["certificate"]))
+    table, lines = classes_of_edges(facts["circuit"]["edges"], card)
+    print_table(table.title, table.columns, table.rows)
+    print_lines(lines)
+    for table in certificate_tables("certificate", card):
+        print_table(table.title, table.columns, table.rows)
     if card.get("command"):
         print_lines([f"made by: {card['command']}"])
     if card.get("kind") == HUB:

@@ -49,7 +49,7 @@ def train(
 
 def _train_one(asked: "Asked", as_json: bool) -> None:
     from interpbench.runs.make import make
-    from interpbench.subjects.card import certificate_rows
+    from interpbench.subjects.card import certificate_tables
 
     if asked.folder.exists() and not asked.force:
         raise UsageError(f"{asked.folder} exists; --force replaces it")
@@ -58,7 +58,8 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     if as_json:
         print_json(card)
         return
-    print_table(f"case {asked.case}, trained by {asked.trainer}", ("", ""), certificate_rows(card["certificate"]))
+    for table in certificate_tables(f"case {asked.case}, trained by {asked.trainer}", card):
+        print_table(table.title, table.columns, table.rows)
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
 
 

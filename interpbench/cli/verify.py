@@ -6,11 +6,10 @@ import typer
 
 from interpbench.cli.app import AsJson, Model, Seed, Suite, app
 from interpbench.cli.choose import Choice
-from interpbench.cli.console import print_json, print_lines, print_table, progress
-from interpbench.errors import InterpbenchError
+from interpbench.cli.console import print_json, print_lines, print_table, progress_of_many
 
 if TYPE_CHECKING:
-    from interpbench.subjects.subject import Subject
+    from interpbench.runs.verify import Check
 
 
 @app.command()
@@ -19,20 +18,20 @@ def verify(
     suite: Suite = "",
     model: Model = "siit",
     seed: Seed = 0,
+    write: Annotated[bool, typer.Option("--write", help="Write what was measured on the cards.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Measure certificates anew; status 1 if a subject is not certified or differs from its card."""
-    from interpbench.processes import tune_process
-    from interpbench.subjects.zoo import load_subject
+    from interpbench.runs.verify import Check
+    from interpbench.runs.verify import verify as verify_one
 
-    tune_process()
     choice = Choice(case, suite)
-    subjects = [load_subject(case, model) for case in choice.cases()]
-    measured = []
-    with progress("verify", len(subjects)) as update:
-        for done, subject in enumerate(subjects, 1):
-            measured.append(_measure(subject, seed))
-            update(done, {})
+    checks = [Check(each.name, model, seed, write) for each in choice.cases()]
+    if choice.is_one:
+        measured, errors = [verify_one(checks[0])], []
+    else:
+        measured, errors = _verify_all(checks, jobs)
     if as_json:
         print_json(measured[0] if choice.is_one else measured)
     else:
@@ -42,29 +41,35 @@ def verify(
         for each in measured
         if each["off"]
     ]
-    print_lines(off, to="stderr")
-    if off or not all(each["certificate"]["certified"] for each in measured):
+    print_lines([*off, *errors], to="stderr")
+    if off or errors or not all(each["certificate"]["certified"] for each in measured):
         raise typer.Exit(1)
 
 
-def _measure(subject: "Subject", seed: int) -> dict[str, Any]:
-    from interpbench.certificate.certify import certify
-    from interpbench.certificate.differences import differences
-    from interpbench.plugins.registry import load_case
+def _verify_all(checks: "list[Check]", jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """What was measured, in the order of the checks, and a line for each subject that could not be."""
+    from interpbench.processes import run_jobs
+    from interpbench.runs.verify import verify as verify_one
+    from interpbench.subjects.zoo import load_subject
 
-    name = subject.case.name
-    if load_case(name).reference().digest != subject.card["program_digest"]:
-        raise InterpbenchError(f"case {name} has changed since its subject was made: train it again")
-    try:
-        certificate = certify(subject.case, subject.model, subject.circuit, seed=seed).to_json()
-    except ValueError as error:
-        raise InterpbenchError(f"case {name}: the subject does not fit the alignment: {error}") from error
-    facts = {"case": name, "model": subject.kind, "weights_hash": subject.weights_hash}
-    return facts | {"certificate": certificate, "off": differences(subject.card.get("certificate"), certificate)}
+    for check in checks:  # a subject that does not exist is a mistake of the command
+        load_subject(check.case, check.model)
+    done: dict[int, dict[str, Any]] = {}
+    errors: dict[int, str] = {}
+    with progress_of_many("verify", [check.case for check in checks]) as update:
+        for event in run_jobs(verify_one, checks, jobs):
+            name = checks[event.item].case
+            if event.error is not None:
+                errors[event.item] = f"case {name} failed: {event.error}"
+            elif event.ended:
+                done[event.item] = event.value
+            update(name, event.facts, event.ended)
+    return [done[i] for i in sorted(done)], [errors[i] for i in sorted(errors)]
 
 
 def _print(measured: list[dict[str, Any]]) -> None:
-    from interpbench.subjects.card import certificate_rows
+    from interpbench.subjects.card import certificate_tables
 
     for each in measured:
-        print_table(f"case {each['case']}, model {each['model']}", ("", ""), certificate_rows(each["certificate"]))
+        for table in certificate_tables(f"case {each['case']}, model {each['model']}", each):
+            print_table(table.title, table.columns, table.rows)

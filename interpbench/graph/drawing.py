@@ -22,13 +22,20 @@ LEGEND = (("q", "into a query"), ("k", "into a key"), ("v", "into a value"), (""
 JUDGED = {"true": ("#2e7d32", ""), "missed": ("#e08e0b", "7 4"), "false": ("#c62828", "2 3")}
 """Colour and dashes of an edge of a found circuit."""
 JUDGED_LEGEND = (("true", "found, and true"), ("missed", "true, but missed"), ("false", "found, but false"))
+WIDTHS = {"core": (4.5, ""), "alternative": (2.4, "7 4"), "dispensable": (1.0, ""), "invisible": (1.0, "")}
+"""Width and dashes of a true edge by its class."""
+CLASS_LEGEND = "bold: core; dashed: alternative; thin: dispensable"
 LEGEND_STEP, LEGEND_WIDTH = 128, 620
 
 
-def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None) -> str:
+def circuit_svg(
+    circuit: Circuit, title: str = "", found: Circuit | None = None, classes: Mapping[str, str] | None = None
+) -> str:
     """The drawing as the text of an SVG file; circuits are at `edges` granularity.
 
-    With `found`, edges are coloured by whether they are found, missed or false; else by what they enter.
+    With `found`, edges are coloured by whether they are found, missed or false; else by what they enter. `classes` has
+    the class of each edge of the circuit (`core`, `alternative`, `dispensable`, `invisible`): core edges are bold,
+    alternative ones dashed, the others thin.
     """
     graph = circuit.graph
     place = positions(graph)
@@ -46,9 +53,17 @@ def circuit_svg(circuit: Circuit, title: str = "", found: Circuit | None = None)
         f'<text x="{MARGIN - 20}" y="24" font-size="15" fill="#111">{escape(title)}</text>',
     ]
     lines += [_row_label(graph, layer, place) for layer in range(graph.n_layers)]
-    lines += [_edge(edge, kinds[edge], strokes[kinds[edge]], place) for edge in graph.edges if edge in kinds]
+    for edge in graph.edges:
+        if edge in kinds:
+            colour, dashes = strokes[kinds[edge]]
+            thick, dashes = WIDTHS[classes[edge]] if classes and edge in classes else (2.4, dashes)
+            lines.append(_edge(edge, kinds[edge], (colour, dashes, thick), place))
     lines += [_node(name, at, name in used) for name, at in place.items()]
     lines += _legend(height, [(strokes[kind], text) for kind, text in legend])
+    if classes:
+        lines.append(
+            f'<text x="{MARGIN - 20}" y="{height - 32:.0f}" fill="#555555" font-size="11">{CLASS_LEGEND}</text>'
+        )
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -94,8 +109,11 @@ def _node(name: str, at: tuple[float, float], used: bool) -> str:
     return shape + label
 
 
-def _edge(edge: str, kind: str, stroke: tuple[str, str], place: Mapping[str, tuple[float, float]]) -> str:
-    """A curve from the top of the writer to the bottom of the reader, bent away from what stands between."""
+def _edge(edge: str, kind: str, stroke: tuple[str, str, float], place: Mapping[str, tuple[float, float]]) -> str:
+    """A curve from the top of the writer to the bottom of the reader, bent away from what stands between.
+
+    `stroke` is its colour, dashes and width.
+    """
     writer, reader = split_edge(edge)
     (x0, y0), (x1, y1) = place[writer], place[node_of(reader)]
     y0, y1 = y0 - HEIGHT / 2, y1 + HEIGHT / 2 + 2
@@ -103,10 +121,10 @@ def _edge(edge: str, kind: str, stroke: tuple[str, str], place: Mapping[str, tup
     rise = y0 - y1
     bend = 0.62 * COLUMN if abs(x1 - x0) < COLUMN / 2 and rise > ROW else 0
     path = f"M{x0:.1f},{y0:.1f} C{x0 + bend:.1f},{y0 - 0.45 * rise:.1f} {x1 + bend:.1f},{y1 + 0.45 * rise:.1f}"
-    colour, dashes = stroke
+    colour, dashes, width = stroke
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
-        f'<path d="{path} {x1:.1f},{y1:.1f}" fill="none" stroke="{colour}"{dashed} stroke-width="2.4" '
+        f'<path d="{path} {x1:.1f},{y1:.1f}" fill="none" stroke="{colour}"{dashed} stroke-width="{width}" '
         f'stroke-opacity="0.85" marker-end="url(#arrow{kind})"><title>{escape(edge)}</title></path>'
     )
 

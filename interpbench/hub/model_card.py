@@ -9,10 +9,10 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from interpbench.errors import brief
-from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.card import certificate_tables
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import HUB, UNCERTIFIED
-from interpbench.table import cell
+from interpbench.table import as_markdown, cell
 
 LICENSES = {HUB: "cc-by-4.0"}
 """Licences of subjects by kind where it is not our own (MIT)."""
@@ -27,7 +27,7 @@ def model_card(subject: Subject, repository: str) -> str:
         tags=["mechanistic-interpretability", "circuit-discovery", "interpbench", f"interpbench-case-{case.name}"],
     )
     certificate = card.get("certificate")
-    measured = _table(certificate_rows(certificate)) if certificate else [UNCERTIFIED]
+    measured = [as_markdown(certificate_tables("certificate", card))] if certificate else [UNCERTIFIED]
     folder = repository.rpartition("/")[2]
     lines = [
         *("---", head.to_yaml(), "---", ""),

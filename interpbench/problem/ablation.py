@@ -37,7 +37,9 @@ def source_places(
     corrupted: Int[Tensor, "row position"], ablation: str, seed: int
 ) -> Int[Tensor, "row position"] | None:
     """The positions of the corrupted run: permuted by the seed under `positions`, else None, their own."""
-    return permuted_places(*corrupted.shape, seed).to(corrupted.device) if ablation == "positions" else None
+    if ablation != "positions":
+        return None
+    return permuted_places(len(corrupted), corrupted.shape[1], seed).to(corrupted.device)
 
 
 def constant(model: Transformer, source: Int[Tensor, "row position"], ablation: str) -> Activations | None:

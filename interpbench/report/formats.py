@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -101,21 +101,6 @@ def as_csv(comparison: Comparison) -> str:
             row = (case, method, comparison.metric, *measured, *added)
             writer.writerow("" if value is None else value for value in row)
     return text.getvalue()
-
-
-def as_markdown(shown: Iterable[Table]) -> str:
-    """Tables in Markdown, each under its title."""
-    parts = []
-    for table in shown:
-        rule = ["---:" if column.endswith(">") else "---" for column in table.columns]
-        lines = [
-            [column.rstrip(">") for column in table.columns],
-            rule,
-            *([cell(x) for x in row] for row in table.rows),
-        ]
-        body = "\n".join("| " + " | ".join(x.replace("|", "\\|") for x in line) + " |" for line in lines)
-        parts.append(f"**{table.title}**\n\n{body}\n")
-    return "\n".join(parts)
 
 
 def as_json(comparison: Comparison, failures: Sequence[Failure]) -> str:

@@ -18,6 +18,7 @@ from interpbench.plugins.options import arguments
 from interpbench.plugins.progress import ProgressEvent, notifier
 from interpbench.processes import tune_process
 from interpbench.subjects.card import card_numbers
+from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import save_subject
 from interpbench.subjects.subject import Subject
 from interpbench.trainers.trainer import Trainer
@@ -39,7 +40,7 @@ class Asked:
 
 
 def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Make a subject, save it, and return its card; of several seeds the first that is certified at edges, or the best.
+    """Make a subject, save it, and return its card; of several seeds the first that is certified, or the best.
 
     Runs in a process of its own if there are several.
     """
@@ -66,7 +67,7 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
         notify(start.after({**came_to, "step": came_to["steps"] or 0}, ended=True))
         if best is None or Headline.of_card(subject.card).rank > Headline.of_card(best.card).rank:
             best = subject
-        if Headline.of_card(best.card).certified_edges:
+        if Headline.of_card(best.card).certified:
             break
     assert best is not None
     save_subject(best, asked.folder, asked.force)
@@ -96,6 +97,7 @@ def make_subject(
 ) -> Subject:
     """Train a subject and measure its certificate; the card holds both, and the command that makes it again."""
     from interpbench.certificate.certify import certify
+    from interpbench.certificate.classify import stated_on_card
 
     trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
@@ -103,6 +105,7 @@ def make_subject(
         "program_digest": reference.digest,
         "trainer": {"name": trainer.name, "config": dataclasses.asdict(config), **trained.facts},
         "certificate": certify(case, trained.model, trained.circuit).to_json(),
+        CLASSES: stated_on_card(case, trained.model, trained.circuit),
         "command": " ".join(["interpbench", "train", trainer.name, "--case", case.name, *arguments(config)]),
     }
     return Subject(case, trainer.name, trained.model, trained.circuit, reference.classes, card)

@@ -10,26 +10,36 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
+
+import torch
 
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
-from interpbench.evaluation.judge import judge
+from interpbench.evaluation.judge import judge, judge_chosen
 from interpbench.evaluation.protocols import PROTOCOLS, ProtocolName
 from interpbench.problem.ablation import Ablation
+from interpbench.problem.problem import Problem
 from interpbench.problem.technique import Discovery, Technique
+from interpbench.subjects.classes import edge_classes
 from interpbench.subjects.subject import Subject
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class SubjectIdentity(TypedDict):
-    """Which model a result belongs to."""
+    """Which model and which truth a result belongs to; `subject` is the model's name for people.
+
+    `certified` is the card's of that moment (None: no certificate), `certificate_version` which kind of it.
+    """
 
     case: str
     program_digest: str
     model: str
     weights_hash: str
+    truth_hash: str
+    certified: bool | None
+    certificate_version: int | None
 
 
 class RunRequest(SubjectIdentity):
@@ -38,6 +48,7 @@ class RunRequest(SubjectIdentity):
     schema: int
     technique: str
     technique_version: str
+    baseline: bool
     config: dict[str, Any]
     ablation: str
     samples: int
@@ -49,13 +60,16 @@ class RunRequest(SubjectIdentity):
 class Judgement(SubjectIdentity):
     """A result compared with the true circuit.
 
-    `metrics` are those of `evaluation.judge.judge` and of the run's protocol. `circuit` (None: the technique chose
-    none) and `truth` are in the form of `Circuit.to_json`.
+    `metrics` are those of `evaluation.judge` and of the run's protocol. `circuit` (None: the technique chose none) and
+    `truth` are in the form of `Circuit.to_json`. `edge_classes` has the class of every true edge under the run's
+    ablation (None: the true circuit is not sufficient under it), and `bare` the share of answers that the true circuit
+    alone keeps.
     """
 
-    certified: bool | None
-    certified_edges: bool | None
-    metrics: dict[str, dict[str, Any]]
+    subject: str
+    bare: float
+    edge_classes: dict[str, str] | None
+    metrics: dict[str, Any]
     circuit: dict[str, Any] | None
     truth: dict[str, Any]
 
@@ -63,16 +77,20 @@ class Judgement(SubjectIdentity):
 class FileJudgement(Judgement):
     """The result of `score` for a file; `absolute`: edges were ranked by the absolute value of their scores."""
 
+    ablation: str
+    samples: int
+    seed: int
     file: str
     absolute: bool
 
 
 class Record(RunRequest, Judgement):
-    """The content of run.json."""
+    """The content of run.json. `seconds` and `passes` (forward and backward, per row) are of the technique alone."""
 
     digest: str
     notes: dict[str, Any]
     seconds: float
+    passes: dict[str, float]
     versions: dict[str, str]
 
 
@@ -120,23 +138,32 @@ class Conditions:
 
 
 def subject_identity(subject: Subject) -> SubjectIdentity:
-    """The facts that identify a subject: its case, program, kind and weights."""
+    """The facts that identify a subject: its case, program, kind, weights and truth."""
+    certificate = Headline.of_card(subject.card)
     return {
         "case": subject.case.name,
         "program_digest": subject.card["program_digest"],
         "model": subject.kind,
         "weights_hash": subject.weights_hash,
+        "truth_hash": subject.truth_hash,
+        "certified": certificate.certified,
+        "certificate_version": certificate.version,
     }
 
 
-def judgement(found: Discovery, subject: Subject) -> Judgement:
-    """Compare a discovery with the true circuit of its subject."""
-    certificate = Headline.of_card(subject.card)
+def judgement(found: Discovery, subject: Subject, problem: Problem) -> Judgement:
+    """Compare a discovery with the true circuit of its subject, as the problem's ablation can see it."""
+    classes, chosen = edge_classes(subject, problem.ablation), found.circuit
+    right = None
+    if chosen is not None:
+        cut = torch.from_numpy(1 - chosen.mask())[None].to(problem.full)
+        right = judge_chosen(chosen, subject.circuit, problem.answers_kept(cut).item(), classes)
     return {
         **subject_identity(subject),
-        "certified": certificate.certified,
-        "certified_edges": certificate.certified_edges,
-        "metrics": judge(found, subject.circuit),
+        "subject": subject.name,
+        "bare": classes.bare,
+        "edge_classes": cast("dict[str, str] | None", classes.of_edges),
+        "metrics": {**judge(found, subject.circuit, classes), "chosen": right},
         "circuit": None if found.circuit is None else found.circuit.to_json(),
         "truth": subject.circuit.to_json(),
     }
@@ -149,6 +176,7 @@ def run_request(technique: Technique, config: Any, subject: Subject, conditions:
         **subject_identity(subject),
         "technique": technique.name,
         "technique_version": technique.version,
+        "baseline": bool(getattr(technique, "baseline", False)),
         "config": dataclasses.asdict(config),
         "ablation": conditions.ablation,
         "samples": conditions.samples,
@@ -158,7 +186,9 @@ def run_request(technique: Technique, config: Any, subject: Subject, conditions:
     }
 
 
-def run_record(request: RunRequest, verdict: Judgement, notes: Mapping[str, Any], seconds: float) -> Record:
+def run_record(
+    request: RunRequest, verdict: Judgement, notes: Mapping[str, Any], seconds: float, passes: Mapping[str, float]
+) -> Record:
     """The content of run.json for a finished run, with the versions of the packages that made it."""
     packages = ("interpbench", "torch", "numpy")
     return {
@@ -168,5 +198,6 @@ def run_record(request: RunRequest, verdict: Judgement, notes: Mapping[str, Any]
         **verdict,
         "notes": plain(notes),
         "seconds": round(seconds, 4),
+        "passes": {name: round(count, 4) for name, count in passes.items()},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }

@@ -25,18 +25,22 @@ from interpbench.runs import store
 from interpbench.runs.record import Conditions, judgement, run_record, run_request
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
+from interpbench.transformer.passes import counting
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The result of a run or of a judged file: metrics by granularity, edge scores, the chosen circuit, and a record.
+    """The result of a run or of a judged file: metrics, edge scores, the chosen circuit, and a record.
+
+    `metrics` has those of the scores by granularity (`evaluation.judge.judge`), and under `chosen` those of the circuit
+    (None: the technique chose none).
 
     For a run, `record` is a `Record`, the content of run.json (its `seconds` is the time of the technique alone), and
     `folder` is where it is stored (None: not stored). For a judged file, `record` is a `FileJudgement` and `folder` is
     the file.
     """
 
-    metrics: dict[str, dict[str, Any]]
+    metrics: dict[str, Any]
     scores: EdgeScores
     circuit: Circuit | None
     record: Mapping[str, Any]
@@ -81,11 +85,13 @@ def run(
     problem = problem_of(subject, conditions)
     with _traceback_kept(folder):
         began = time.perf_counter()
-        found = method.discover(problem, config)
+        with counting() as passes:
+            found = method.discover(problem, config)
         seconds = time.perf_counter() - began
-        verdict = judgement(found, subject)
+        verdict = judgement(found, subject, problem)
         verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
-    record = run_record(request, verdict, found.notes, seconds)
+    per_row = {name: getattr(passes, name) / len(problem.clean) for name in ("forward", "backward")}
+    record = run_record(request, verdict, found.notes, seconds, per_row)
     if folder is not None:
         store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
     return Result(verdict["metrics"], found.scores, found.circuit, record, folder)

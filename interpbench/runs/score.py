@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.evaluation.protocols import ProtocolName, protocol_metrics
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import read_circuit_file
+from interpbench.problem.ablation import Ablation
 from interpbench.problem.technique import Discovery
-from interpbench.runs.record import FileJudgement, judgement
-from interpbench.runs.run import Result
+from interpbench.runs.record import Conditions, FileJudgement, judgement
+from interpbench.runs.run import Result, problem_of
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 
 
 def score(
-    file: str | Path, case: str | Case | Subject, model: str | Path = "siit", *, absolute: bool = False
+    file: str | Path,
+    case: str | Case | Subject,
+    model: str | Path = "siit",
+    *,
+    absolute: bool = False,
+    ablation: Ablation = "resample",
+    protocol: ProtocolName = "default",
 ) -> Result:
     """Judge a circuit file against the true circuit of a case's subject (or of the subject given).
 
     `interpbench.graph.circuit_file.read_circuit_file` lists the accepted formats: ours, MIB's and EAP-IG's. `absolute`
-    ranks edges by the absolute value of their scores, as EAP-IG does. Raises UsageError if the file, case or model
-    does not exist or if the circuit's graph is not the subject's, InterpbenchError for a damaged file.
+    ranks edges by the absolute value of their scores, as EAP-IG does. What the file's circuit keeps of the answers is
+    measured under `ablation`, on the data of a run with default settings; `protocol` adds its metrics.
+
+    Raises UsageError if the file, case or model does not exist or if the circuit's graph is not the subject's,
+    InterpbenchError for a damaged file.
     """
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     path = Path(file)
     scores, circuit = read_found(path, subject)
     if absolute:
         scores = EdgeScores(scores.graph, np.abs(scores.values))
-    found = Discovery(scores, circuit)
-    record: FileJudgement = {**judgement(found, subject), "file": str(path), "absolute": absolute}
+    found, conditions = Discovery(scores, circuit), Conditions(ablation=ablation, protocol=protocol)
+    problem = problem_of(subject, conditions)
+    verdict = judgement(found, subject, problem)
+    verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
+    about = {"ablation": ablation, "samples": conditions.samples, "seed": conditions.seed}
+    record = cast(FileJudgement, {**verdict, **about, "file": str(path), "absolute": absolute})
     return Result(record["metrics"], scores, circuit, record, path)
 
 

@@ -21,7 +21,7 @@ from interpbench.files import read_json, write_text
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.graph.graph import GRANULARITIES
-from interpbench.runs.record import Record, RunRequest, digest
+from interpbench.runs.record import SCHEMA, Record, RunRequest, digest
 
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
@@ -69,6 +69,8 @@ def _checked(record: Any) -> Record:
     """The record, with fields of the expected types. Raises ValueError for any other content of a run.json."""
     if not isinstance(record, dict):
         raise ValueError(f"{RUN} holds no record")
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"schema {shown(record.get('schema'))}, this version reads {SCHEMA}")
     if missing := sorted(Record.__required_keys__ - record.keys()):
         raise ValueError(f"{RUN} lacks {missing[0]!r}")
     for key, kinds in _KINDS.items():
@@ -82,9 +84,11 @@ def _checked(record: Any) -> Record:
 
 
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("case", "model", "weights_hash", "technique", "digest"), str),
-    **dict.fromkeys(("config", "metrics", "notes", "truth", "versions"), dict),
-    **dict.fromkeys(("certified", "certified_edges"), bool | None),
+    **dict.fromkeys(("case", "model", "subject", "weights_hash", "truth_hash", "technique", "digest"), str),
+    **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
+    "certified": bool | None,
+    "edge_classes": dict | None,
+    "baseline": bool,
     **dict.fromkeys(("samples", "seed"), int),
     "seconds": int | float,
 }

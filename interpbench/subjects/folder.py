@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json, value_to_json
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
-from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing
+from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing, write_text
 from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA
 from interpbench.subjects.subject import Subject, misfits, weights_hash
@@ -49,6 +49,14 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     return folder
 
 
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Replace the card of a stored subject. Raises InterpbenchError if it cannot be written."""
+    try:
+        write_text(folder / CARD, json.dumps(card, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        raise InterpbenchError(f"{folder / CARD}: {error.strerror}") from None
+
+
 def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same weights as float16 if that is exact, else as float32."""
     import torch
@@ -80,7 +88,8 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
         raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
-    subject = Subject(case, kind, model, read_circuit(folder), classes, card)
+    name = str(folder) if kind == "custom" else kind
+    subject = Subject(case, kind, model, read_circuit(folder), classes, card, name)
     check_fit(subject, folder)
     return subject
 

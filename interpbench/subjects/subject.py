@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,8 @@ class Subject:
     """A transformer that solves a case, and its true circuit at `edges` granularity.
 
     `kind` is the name that it was loaded by (`siit`, `tracr`, ...; `custom` for a folder), `classes` the answers that
-    the logits stand for (None: the output is a number), `card` plain JSON: its making and its measurements.
+    the logits stand for (None: the output is a number), `card` plain JSON: its making and its measurements. `name`
+    tells people which one it is: a folder as they typed it, else the kind.
     """
 
     case: Case
@@ -36,6 +38,16 @@ class Subject:
     circuit: Circuit
     classes: tuple[Any, ...] | None
     card: dict[str, Any]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.kind)
+
+    @cached_property
+    def truth_hash(self) -> str:
+        """Hash of the true circuit and of the classes of its edges on the card; 16 hexadecimal digits."""
+        stated = json.dumps([self.circuit.to_json(), self.card.get("edge_classes")], sort_keys=True)
+        return hashlib.sha256(stated.encode()).hexdigest()[:16]
 
     @cached_property
     def weights_hash(self) -> str:

@@ -43,6 +43,13 @@ def stored_folder(case: Case, model: str) -> Path:
     return cache_folder() / HUB / case.name if model == HUB else ZOO / case.name / model
 
 
+def folder_of(case: Case, model: str) -> Path | None:
+    """The folder that `load_subject` reads; None for the compiled reference."""
+    if model in models(case):
+        return None if model == COMPILED else stored_folder(case, model)
+    return Path(model)
+
+
 _bundled_card = functools.cache(read_json)
 
 
