@@ -31,7 +31,7 @@ def as_markdown(shown: Iterable[Table]) -> str:
     for table in shown:
         rule = ["---:" if column.endswith(">") else "---" for column in table.columns]
         lines = [
-            [column.rstrip(">") for column in table.columns],
+            [" ".join(column.rstrip(">").split("\n")) for column in table.columns],
             rule,
             *([cell(x) for x in row] for row in table.rows),
         ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import interpbench as ib
 from interpbench.errors import UsageError
 from interpbench.plugins import registry
 from interpbench.runs import bench, store
@@ -83,7 +84,7 @@ def test_the_matrix_is_run_once_and_compared(cli: Callable, tmp_path: Path) -> N
     dry = cli(*words, "--dry-run", "--json")
     assert [run["state"] for run in json.loads(dry.out)["runs"]] == ["to do"] * 8 and not (tmp_path / "runs").exists()
     first = cli(*words)
-    assert first.status == 0 and "8 runs: 2 cases" in first.err and "heads.auroc over 2 cases" in first.out
+    assert first.status == 0 and "8 runs: 2 cases" in first.err and "heads.identifiable.auroc over 2 cases" in first.out
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("**/run.json")}
     assert len(times) == 8
     again = cli(*words)
@@ -106,6 +107,32 @@ def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: 
     assert ended.status == 0 and json.loads(ended.out)["common"] == ["3"]
     assert len(list((tmp_path / "3" / "custom" / "eap").glob("*/run.json"))) == 1
     assert "1 completed already" in cli(*words, "--out", tmp_path).err
+
+
+def test_two_folders_of_a_case_are_compared_not_averaged(cli: Callable, tmp_path: Path, subject_folder: Path) -> None:
+    other = ib.save_subject(ib.load_subject("3"), tmp_path / "other")
+    words = ("bench", "--case", "3", "--techniques", "eap", "--models", f"{subject_folder},{other}", "--samples", "20")
+    told = json.loads(cli(*words, "--out", tmp_path / "runs", "--json").out)
+    hashes = {name: told["subjects"]["3"][name]["weights_hash"] for name in told["methods"]}
+    assert len(set(hashes.values())) == 2 and all(row["n"] == 1 for row in told["numbers"]["3"].values())
+    assert set(hashes) == {
+        f"eap [{told['subjects']['3'][name]['subject']} {found[:6]}]" for name, found in hashes.items()
+    }
+    again = json.loads(cli("report", tmp_path / "runs", "--json").out)
+    assert again["methods"] == told["methods"] and again["numbers"] == told["numbers"]
+
+
+def test_a_damaged_run_is_a_failure_of_the_comparison(cli: Callable, tmp_path: Path) -> None:
+    assert cli(*QUICK, "--out", tmp_path).status == 0
+    damaged = next((tmp_path / "4" / "siit" / "eap").glob("*/run.json"))
+    damaged.write_text("{}")
+    ended = cli(*QUICK, "--out", tmp_path, "--json")
+    told = json.loads(ended.out)
+    assert ended.status == 1 and [each["run"] for each in told["failures"]] == [
+        str(damaged.parent.relative_to(tmp_path))
+    ]
+    assert told["overall"]["eap"]["n"] == 1 and told["overall"]["acdc"]["n"] == 2
+    assert cli(*QUICK, "--out", tmp_path, "--force").status == 0
 
 
 def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def test_wheels_install_into_an_empty_environment(wheels: dict[str, Path], tmp_p
         assert run("score", str(file), "--case", "3")["metrics"]["heads"]["auroc"] > 0.5
     told = run("bench", "--case", "3,4", "--techniques", "eap,my_technique", "--samples", "50")
     assert told["common"] == ["3", "4"] and not told["failures"]
-    assert run("report", "runs")["metric"] == "heads.auroc" and run("show", "3")["model"] == "siit"
+    assert run("report", "runs")["metric"] == "heads.identifiable.auroc" and run("show", "3")["model"] == "siit"
     page = subprocess.run(
         [command, "report", "runs", "--out", "page.html"], cwd=tmp_path, capture_output=True, text=True
     )

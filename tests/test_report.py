@@ -1,6 +1,7 @@
 """Reports from run folders: what is compared, in every form, and the page in a real browser."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -19,10 +20,11 @@ from sklearn.metrics import precision_recall_curve
 
 import interpbench as ib
 from interpbench.graph.ranking import average_precision, precision_recall
-from interpbench.report import formats
 from interpbench.report.comparison import compare, summary
 from interpbench.report.figures import _average, curves
 from interpbench.report.runs import METRICS, method_names, read_runs
+from interpbench.report.statements import statements
+from tests.comparing import record, write
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_what_is_compared(runs_folder: Path) -> None:
     runs, failures, left_out = read_runs([runs_folder])
     assert len(runs) == 8 and left_out == 0
     assert [(each.run, each.error) for each in failures] == [("7/siit/eap/0123", "ZeroDivisionError: by nothing")]
-    told = compare(runs)
+    told = compare(runs, "heads.auroc")
     assert told.methods == ("acdc", "eap") and told.common == ("3", "4")
     own = [run.number("heads.auroc") for run in runs if run.case == "3" and run.method == "eap"]
     assert told.numbers["3"]["eap"]["mean"] == pytest.approx(np.mean(own))
@@ -54,16 +56,8 @@ def test_what_is_compared(runs_folder: Path) -> None:
     assert set(told.others) == {name for name in METRICS if not name.startswith(("paper", "mib"))} - {"heads.auroc"}
 
 
-def test_a_case_that_a_method_lacks_is_left_out_of_the_comparison(runs_folder: Path) -> None:
-    runs, _, _ = read_runs([runs_folder])
-    fewer = [run for run in runs if (run.case, run.method) != ("4", "eap")]
-    told = compare(fewer)
-    assert told.common == ("3",) and "without 4" in formats.tables(told)[0].title
-
-
 def test_methods_are_named_by_what_sets_them_apart() -> None:
-    base = {"technique": "eap", "config": {"loss": "kl", "n": 1}, "model": "siit", "ablation": "mean", "samples": 5}
-    base |= {"unique": False, "protocol": "default", "technique_version": "1"}
+    base = record("eap", "3", 0.5, config={"loss": "kl", "n": 1}, ablation="mean", samples=5)
     other = base | {"config": {"loss": "ce", "n": 1}}
     assert method_names([base]) == ["eap"]
     assert method_names([base, other]) == ["eap loss=kl", "eap loss=ce"]
@@ -76,33 +70,85 @@ def test_methods_are_named_by_what_sets_them_apart() -> None:
     assert method_names([base, newer[1]]) == ["eap [1]", "eap [2]"]
 
 
-def test_runs_on_replaced_weights_are_left_out(runs_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(runs_folder, tmp_path / "runs")
-    path = next((tmp_path / "runs" / "3" / "siit" / "acdc").glob("*/run.json"))
-    record = json.loads(path.read_text())
-    old = tmp_path / "runs" / "3" / "siit" / "acdc" / "old"
-    shutil.copytree(path.parent, old)
-    (old / "run.json").write_text(json.dumps(record | {"weights_hash": "other", "digest": "old"}))
-    os.utime(old / "run.json", (1, 1))
-    runs, _, left_out = read_runs([tmp_path / "runs"])
-    assert left_out == 1 and len(runs) == 8 and all(run.record["digest"] != "old" for run in runs)
+@pytest.mark.parametrize("replaced", ["weights_hash", "truth_hash", "program_digest", "certified"])
+def test_runs_on_what_has_been_replaced_are_left_out(tmp_path: Path, replaced: str) -> None:
+    for model in ("siit", "custom"):
+        new = record("eap", "3", 0.9, model=model, subject=model, digest=f"{model}new")
+        write(tmp_path / model / "new", new)
+        value = None if replaced == "certified" else "0" * 16
+        old = write(tmp_path / model / "old", new | {replaced: value, "digest": f"{model}old"})
+        os.utime(old / "run.json", (1, 1))
+    runs, _, left_out = read_runs([tmp_path])
+    is_subject = replaced in ("weights_hash", "truth_hash")
+    assert {run.record["digest"] for run in runs} == {"siitnew", "customnew", *(["customold"] if is_subject else [])}
+    assert left_out == 4 - len(runs)
+
+
+def test_a_folder_is_read_once_also_through_links(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere" / "eap" / "x", record("eap", "3", 0.9))
+    write(tmp_path / "runs" / "4" / "x", record("eap", "4", 0.8))
+    (tmp_path / "runs" / "3").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs" / "3again").symlink_to("3")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "runs", target_is_directory=True)
+    runs, failures, _ = read_runs([tmp_path / "runs"])
+    assert [run.case for run in runs] == ["3", "4"] and failures == []
+    again, _, _ = read_runs([tmp_path / "runs" / "4", tmp_path / "runs", tmp_path / "elsewhere"])
+    assert [run.case for run in again] == ["3", "4"]
+
+
+def test_what_cannot_be_read_is_a_failure(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for case in ("3", "4", "5"):
+        write(tmp_path / case / "x", record("eap", case, 0.9))
+    (tmp_path / "dead").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "4":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    runs, failures, _ = read_runs([tmp_path])
+    assert [run.case for run in runs] == ["3", "5"]
+    assert {each.run: each.error for each in failures} == {
+        "4": "unreadable: Permission denied",
+        "dead": "unreadable: No such file or directory",
+        "loop": "unreadable: Too many levels of symbolic links",
+    }
+    ended = cli("report", tmp_path)
+    assert ended.status == 1 and "unreadable: Permission denied" in ended.out
+
+
+def test_techniques_can_be_chosen(cli: Callable, tmp_path: Path) -> None:
+    for technique, samples in (("eap", 5), ("acdc", 10), ("sp", 10)):
+        write(tmp_path / technique, record(technique, "3", 0.9, samples=samples))
+    ended = cli("report", tmp_path, "--techniques", "sp,acdc", "--json")
+    assert json.loads(ended.out)["methods"] == ["acdc", "sp"], "named as if the others were not there"
+    ended = cli("report", tmp_path, "--techniques", "acd")
+    assert ended.status == 2 and ended.err.count("\n") == 1
+    assert "no run of technique 'acd'; did you mean 'acdc'?; there are: acdc, eap, sp" in ended.err
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "markdown", "json"])
 def test_every_form_tells_the_same_numbers(cli: Callable, runs_folder: Path, tmp_path: Path, form: str) -> None:
-    ended = cli("report", runs_folder, "--format", form)
+    words = ("report", runs_folder, "--metric", "heads.auroc")
+    ended = cli(*words, "--format", form)
     assert ended.status == 1, "a failed run is a failure"
-    mean = compare(read_runs([runs_folder])[0]).numbers["4"]["acdc"]["mean"]
+    compared = compare(read_runs([runs_folder])[0], "heads.auroc")
+    mean = compared.numbers["4"]["acdc"]["mean"]
     if form == "csv":
         rows = list(csv.DictReader(io.StringIO(ended.out)))
         (row,) = [row for row in rows if (row["case"], row["method"]) == ("4", "acdc")]
         assert float(row["mean"]) == mean and row["seeds"] == "2"
     elif form == "json":
-        assert json.loads(ended.out)["numbers"]["4"]["acdc"]["mean"] == mean
+        told = json.loads(ended.out)
+        assert told["numbers"]["4"]["acdc"]["mean"] == mean and told["statements"] == statements(compared)
     else:
         assert f"{mean:.3f} [" in ended.out and "ZeroDivisionError" in ended.out
+        assert ended.out.removeprefix("- ").startswith(statements(compared)[0])
     suffix = {"text": "txt", "markdown": "md"}.get(form, form)
-    cli("report", runs_folder, "--out", tmp_path / f"report.{suffix}")
+    cli(*words, "--out", tmp_path / f"report.{suffix}")
     written = (tmp_path / f"report.{suffix}").read_text()
     assert written == ended.out if form != "text" else "heads.auroc per case" in written
 
@@ -123,13 +169,18 @@ def test_mistakes_are_one_line(cli: Callable, runs_folder: Path, tmp_path: Path)
     assert (tmp_path / "there.html").read_text() == "mine"
 
 
-def test_a_damaged_run_is_named(cli: Callable, runs_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(runs_folder, tmp_path / "runs")
-    path = next((tmp_path / "runs").glob("**/run.json"))
-    for text in ("{", "[]", "{}"):
-        path.write_text(text)
-        ended = cli("report", tmp_path / "runs")
-        assert ended.status == 1 and "damaged run" in ended.err and ended.err.count("\n") == 1
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": 99}'])
+def test_a_damaged_run_does_not_stop_a_report(cli: Callable, tmp_path: Path, text: str) -> None:
+    for case in ("3", "4"):
+        write(tmp_path / case / "eap" / "x", record("eap", case, 0.875))
+    (tmp_path / "4" / "eap" / "x" / "run.json").write_text(text)
+    ended = cli("report", tmp_path, "--json")
+    told = json.loads(ended.out)
+    assert ended.status == 1 and ended.err == "" and told["numbers"]["3"]["eap"]["mean"] == 0.875
+    ((name, error),) = [each.values() for each in told["failures"]]
+    assert name == "4/eap/x" and error.startswith("damaged run (")
+    assert error.endswith("--force does it again, with `interpbench run` or `bench`")
+    assert "schema 99, this version reads 2" in error or "99" not in text
 
 
 def test_curves_are_those_of_the_metrics(runs_folder: Path) -> None:
@@ -167,6 +218,7 @@ def test_the_page_needs_nothing_else(page: Path) -> None:
     )
     pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
     drawn = [ElementTree.fromstring(b64decode(picture)) for picture in pictures]
+    assert '<p class="statement">Too few cases to say whether acdc and eap differ' in text
     assert len(drawn) == 2 + 2 * (1 + 2) and all(root.tag.endswith("svg") for root in drawn)
     told = b64decode(pictures[-1]).decode()
     assert "found, and true" in told and "#2e7d32" in told

@@ -22,15 +22,16 @@ from interpbench.cli.app import (
     app,
 )
 from interpbench.cli.choose import Choice, split
+from interpbench.cli.comparison import print_comparison
 from interpbench.cli.console import live_table, print_json, print_lines, print_table
 from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
     from interpbench.processes import Event
-    from interpbench.report.runs import Failure
+    from interpbench.report.folders import Failure
     from interpbench.runs.bench import Job, Plan
 
-METRIC = {"default": "heads.auroc", "paper": "paper.area", "mib": "mib.cpr"}
+METRIC = {"default": "heads.identifiable.auroc", "paper": "paper.area", "mib": "mib.cpr"}
 """The metric of the final table, by protocol."""
 
 
@@ -76,7 +77,7 @@ def bench(
         return
     print_lines(lines, to="stderr")
     failures = _run(plan, to_do, jobs)
-    _print(plan, failures, METRIC[protocol], as_json)
+    failures += _print(plan, out, failures, METRIC[protocol], as_json)
     if not as_json:
         print_lines([f"for all tables and figures: `interpbench report {out}`"])
     if failures:
@@ -121,31 +122,35 @@ def _print_plan(plan: "Plan", to_do: "Sequence[Job]", lines: Sequence[str], as_j
     print_table("plan", ("run", "state"), rows)
 
 
-def _print(plan: "Plan", failures: "list[Failure]", metric: str, as_json: bool) -> None:
-    """Compare all runs of the plan, without their times: the output is the same however often bench is started."""
-    from interpbench.report import formats
+def _print(plan: "Plan", out: Path, failures: "list[Failure]", metric: str, as_json: bool) -> "list[Failure]":
+    """Compare all runs of the plan, without their times: the output is the same however often bench is started.
+
+    Returns the failures of reading: damaged runs.
+    """
     from interpbench.report.comparison import compare
+    from interpbench.report.formats import as_json as plain
     from interpbench.report.runs import read_folders
 
-    comparison = compare(read_folders(job.folder for job in plan.jobs), metric)
+    runs, damaged = read_folders((job.folder for job in plan.jobs), out)
+    comparison = compare(runs, metric)
     if as_json:
-        content = {**comparison.to_json(), "failures": [vars(each) for each in failures], **_left_out(plan)}
+        content = {**plain(comparison, [*failures, *damaged]), **_left_out(plan)}
         print_json({key: value for key, value in content.items() if key != "seconds"})
-        return
-    for table in formats.tables(comparison, failures, timed=False):
-        print_table(table.title, table.columns, table.rows)
+    else:
+        print_comparison(comparison, [*failures, *damaged], timed=False)
+    return damaged
 
 
 def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "list[Failure]":
     """Do the jobs under a live table; returns the failures in the order of the plan."""
     from interpbench.plugins import registry
     from interpbench.plugins.progress import ProgressEvent, notifier
-    from interpbench.report.runs import Failure
+    from interpbench.report.folders import Failure
     from interpbench.runs.bench import run_plan
 
     failures: dict[Job, Failure] = {}
     lines = _lines(plan, to_do)
-    with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads>")) as show:
+    with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads, identifiable>")) as show:
         notify, ended = notifier(registry.load().listeners), 0
         for job, event in run_plan(to_do, jobs):
             lines[job.technique, job.model].add(event)
@@ -168,11 +173,13 @@ class _Line:
 
     def add(self, event: "Event") -> None:
         """Count a run that has ended."""
+        from interpbench.report.runs import number
+
         if event.error is not None:
             self.failed += 1
         elif event.ended:
             self.done += 1
-            auroc = event.value["metrics"]["heads"]["auroc"]
+            auroc = number(event.value, METRIC["default"])
             self.aurocs += [] if auroc is None else [auroc]
 
     @property

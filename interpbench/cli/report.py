@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from interpbench.cli.app import AsJson, Force, app
-from interpbench.cli.console import print_lines, print_table
+from interpbench.cli.choose import split
+from interpbench.cli.comparison import print_comparison
+from interpbench.cli.console import print_lines
 from interpbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from interpbench.report.runs import Failure, Run
+    from interpbench.report.comparison import Comparison
+    from interpbench.report.folders import Failure
+    from interpbench.report.runs import Run
 
 FORMATS = {".txt": "text", ".csv": "csv", ".md": "markdown", ".json": "json", ".html": "html"}
 """The format of a file by the ending of its name."""
@@ -23,15 +27,19 @@ def report(
         Literal["text", "csv", "markdown", "json", "html"] | None,
         typer.Option("--format", help="Default: by the ending of --out, or text."),
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="NAME", help="The metric to compare: heads.auroc, paper.area, ...")] = (
-        "heads.auroc"
-    ),
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="The metric to compare: heads.auroc, chosen.exact, ...")
+    ] = ("heads.identifiable.auroc"),
+    techniques: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Compare these techniques only, with commas between.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to this file instead of stdout.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: tables, statistics, figures; as text, CSV, Markdown, JSON or one page of HTML."""
     from interpbench.files import refuse_existing, write_new
+    from interpbench.report.comparison import compare
     from interpbench.report.runs import METRICS, read_runs
 
     if metric not in METRICS:
@@ -39,15 +47,17 @@ def report(
     form_name = _form("json" if as_json else form, out)
     if out is not None:
         refuse_existing(out, force)
-    found, failures, left_out = read_runs(runs)
+    found, failures, left_out = read_runs(runs, split(techniques))
     if left_out:
-        print_lines([f"{left_out} runs left out: their weights or programs have been replaced since"], to="stderr")
+        why = "their weights, true circuits, programs or certificates have been replaced since"
+        print_lines([f"{left_out} runs left out: {why}"], to="stderr")
+    comparison = compare(found, metric)
     if form_name == "text" and out is None:
-        _print(found, failures, metric)
+        print_comparison(comparison, failures)
     elif out is None:
-        print(_text(form_name, found, failures, metric), end="")
+        print(_text(form_name, found, comparison, failures), end="")
     else:
-        write_new(out, _text(form_name, found, failures, metric), force)
+        write_new(out, _text(form_name, found, comparison, failures), force)
         print_lines([f"written to {out}"])
     if failures:
         raise typer.Exit(1)
@@ -63,20 +73,14 @@ def _form(form: str | None, out: Path | None) -> str:
     return form
 
 
-def _print(runs: "list[Run]", failures: "list[Failure]", metric: str) -> None:
-    from interpbench.report import formats
-    from interpbench.report.comparison import compare
-
-    for table in formats.tables(compare(runs, metric), failures):
-        print_table(table.title, table.columns, table.rows)
-
-
-def _text(form: str, runs: "list[Run]", failures: "list[Failure]", metric: str) -> str:
+def _text(form: str, runs: "list[Run]", comparison: "Comparison", failures: "list[Failure]") -> str:
     """The report in a format; text is written as Markdown, which has the same tables."""
-    from interpbench.report import formats
-    from interpbench.report.comparison import compare
+    import json
 
-    comparison = compare(runs, metric)
+    from interpbench.report import formats
+    from interpbench.report.statements import statements
+    from interpbench.table import as_markdown
+
     if form == "html":
         from interpbench.report.page import page
 
@@ -84,7 +88,6 @@ def _text(form: str, runs: "list[Run]", failures: "list[Failure]", metric: str) 
     if form == "csv":
         return formats.as_csv(comparison)
     if form == "json":
-        return formats.as_json(comparison, failures) + "\n"
-    from interpbench.table import as_markdown
-
-    return as_markdown(formats.tables(comparison, failures))
+        return json.dumps(formats.as_json(comparison, failures), indent=1, allow_nan=False) + "\n"
+    listed = "".join(f"- {line}\n" for line in statements(comparison))
+    return f"{listed}\n{as_markdown(formats.tables(comparison, failures))}"

@@ -1,1 +1,3 @@
-"""Reports from run folders: `runs` reads them, `comparison` compares, `formats`, `figures` and `page` present."""
+"""Reports from run folders: `folders` finds them and `runs` names them, `comparison` compares (with `statistics` and
+`chance`), `statements` says what follows, `formats`, `figures` and `page` present.
+"""

@@ -13,6 +13,7 @@ from interpbench.errors import MissingExtra
 from interpbench.graph.ranking import precision_recall, roc
 from interpbench.report.comparison import Comparison
 from interpbench.report.runs import Run
+from interpbench.report.statistics import Mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,12 +43,12 @@ def curves(run: Run) -> tuple[Points, Points] | None:
     return (fpr, tpr), precision_recall(scores, true)
 
 
-def curve_pictures(runs: Sequence[Run], methods: Sequence[str]) -> str:
-    """ROC and precision-recall curves of every method: the mean over runs in bold, single runs faint."""
+def curve_pictures(runs: Sequence[Run], methods: Mapping[str, str]) -> str:
+    """ROC and precision-recall curves of methods, given with their labels: the mean over runs in bold, runs faint."""
     drawn = {method: [both for run in runs if run.method == method and (both := curves(run))] for method in methods}
     figure, axes = _figure(2, 8.4, 3.9)
     for axis, which in zip(axes, (0, 1), strict=True):
-        for number, method in enumerate(methods):
+        for number, (method, label) in enumerate(methods.items()):
             own = [both[which] for both in drawn[method]]
             if not own:
                 continue
@@ -55,7 +56,7 @@ def curve_pictures(runs: Sequence[Run], methods: Sequence[str]) -> str:
             for x, y in own if len(own) > 1 else []:
                 axis.plot(x, y, color=colour, alpha=0.12, linewidth=0.8, drawstyle=step)
             x, y = own[0] if len(own) == 1 else (AT, _average(own, interpolate=which == 0))
-            axis.plot(x, y, color=colour, linewidth=2, label=method, drawstyle=step)
+            axis.plot(x, y, color=colour, linewidth=2, label=label, drawstyle=step)
     _finish(axes[0], "false positive rate", "true positive rate", "ROC, head-level edges")
     _finish(axes[1], "recall", "precision", "precision and recall")
     axes[0].plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
@@ -72,19 +73,22 @@ def _average(own: Iterable[Points], interpolate: bool) -> Float[np.ndarray, " po
 def box_picture(comparison: Comparison) -> str:
     """A box plot of the metric over the common cases for every method, with a dot for each case."""
     figure, (axis,) = _figure(1, max(4.2, 1.0 + 1.3 * len(comparison.methods)), 3.6)
-    values = [[_mean(comparison.numbers, case, method) for case in comparison.common] for method in comparison.methods]
+    values = [_means(comparison.numbers, comparison.common, method) for method in comparison.methods]
     axis.boxplot(values, showfliers=False, widths=0.5, medianprops={"color": "#111111"})
     for place, own in enumerate(values, 1):
         spread = np.linspace(-0.16, 0.16, len(own)) if len(own) > 1 else np.zeros(len(own))
         axis.plot(place + spread, own, "o", color=f"C{place - 1}", alpha=0.55, markersize=3.5)
-    axis.set_xticks(range(1, len(comparison.methods) + 1), [method.replace(" ", "\n") for method in comparison.methods])
+    labels = [comparison.label(method).replace(" ", "\n") for method in comparison.methods]
+    axis.set_xticks(range(1, len(labels) + 1), labels)
     axis.grid(axis="y", alpha=0.3)
     axis.set_title(f"{comparison.metric} over {len(comparison.common)} cases")
     return _svg(figure)
 
 
-def _mean(numbers: Mapping[str, Mapping[str, Any]], case: str, method: str) -> float:
-    return numbers[case][method]["mean"]
+def _means(numbers: Mapping[str, Mapping[str, Mean]], cases: Sequence[str], method: str) -> list[float]:
+    """The method's means in these cases; a baseline may lack some."""
+    cells = [numbers[case][method] for case in cases if method in numbers[case]]
+    return [mean for cell in cells if (mean := cell["mean"]) is not None]
 
 
 def _finish(axis: Axes, x: str, y: str, title: str) -> None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from statistics import fmean
+from textwrap import wrap
 from typing import Any
 
-from interpbench.report.comparison import Comparison
-from interpbench.report.runs import Failure
+from interpbench.report.comparison import WAYS, Comparison, Family
+from interpbench.report.folders import Failure
+from interpbench.report.runs import other_form
+from interpbench.report.statements import statements
 from interpbench.report.statistics import Mean
 from interpbench.table import Table, cell
 
+CHOSEN = ("chosen.false_edges", "chosen.core_found", "chosen.sufficient", "chosen.exact")
+"""Metrics of the circuit that a technique chose, in the order of their columns."""
+GAP, LEAST = 3, 10
+"""What a column of a printed table takes beside its content (the last one less), and the least width of words."""
+
 
 def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
-    """The tables of a report: over cases, pairs, other metrics, per case, stability, seconds, failures.
+    """The tables of a report: means, circuits and cost, pairs, other metrics, per case, stability, seconds, failures.
 
     Without `timed` there are no seconds, so that the same runs always give the same tables.
     """
@@ -24,7 +32,9 @@ def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool
         table
         for table in (
             _overall(comparison),
-            _pairs(comparison),
+            _found(comparison, timed),
+            _pairs(comparison, "technique", "technique against technique, each two on the cases that they share"),
+            _pairs(comparison, "baseline", "technique against baseline, each two on the cases that they share"),
             _others(comparison),
             _per_case(f"{comparison.metric} per case", comparison, comparison.numbers, _with_interval),
             _per_case("stability of the circuit over seeds (Jaccard)", comparison, comparison.stability, cell),
@@ -36,25 +46,74 @@ def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool
 
 
 def _overall(comparison: Comparison) -> Table:
-    columns = ("method", "cases>", "mean>", "95 % interval>", "median>")
+    """Means over each method's own cases and, where the cases of the methods differ, over the common ones; chance."""
+    metric, n_common = comparison.metric, len(comparison.common)
+    other = other_form(metric) if comparison.beside else None
+    same = all(numbers["n"] in (0, n_common) for numbers in comparison.overall.values())
+    columns = ("method", "cases>", f"{_form(metric)}\nmean, 95 % interval>".lstrip())
+    columns += (f"{_form(other)}>".replace(" ", "\n"),) if other else ()
+    columns += () if same else (f"mean of the\n{n_common} common>",)
+
+    def row(label: str, own: Mean, beside: Mean | None, common: Mean | None) -> tuple[Any, ...]:
+        added = (beside["mean"] if beside else None,) if other else ()
+        over_all = common["mean"] if common and common["n"] == n_common else None  # a baseline may lack some
+        return label, own["n"], _with_interval(own), *added, *(() if same else (over_all,))
+
     rows = [
-        (method, numbers["n"], numbers["mean"], _interval(numbers), numbers["median"])
-        for method, numbers in comparison.overall.items()
+        row(comparison.label(method), own, comparison.beside.get(method), comparison.over_common[method])
+        for method, own in comparison.overall.items()
     ]
-    left = sorted(set(comparison.numbers) - set(comparison.common), key=list(comparison.numbers).index)
-    missing = f"; without {', '.join(left)}: not every method has a number there" if left else ""
-    return Table(f"{comparison.metric} over {len(comparison.common)} cases{missing}", columns, tuple(rows))
+    if metric in comparison.chance:
+        rows.append(row("chance", comparison.chance[metric], comparison.chance.get(other or ""), None))
+    where = f"over {n_common} cases" if same else "over the cases of each method"
+    return Table(f"{metric} {where}", columns, tuple(rows))
 
 
-def _pairs(comparison: Comparison) -> Table:
-    columns = ("method", "against", "cases>", "mean difference>", "Wilcoxon p>", "A12>")
-    rows = [(pair.first, pair.second, pair.n, pair.difference, _small(pair.p), pair.a12) for pair in comparison.pairs]
-    return Table("each against each", columns, tuple(rows))
+def _form(metric: str) -> str:
+    """What a metric judges against, in words, if it has two forms."""
+    if other_form(metric) is None:
+        return ""
+    return "identifiable" if ".identifiable" in metric else "by construction"
+
+
+def _found(comparison: Comparison, timed: bool) -> Table:
+    """What each method chose and what it cost: means over its own cases."""
+    columns = ("method", "false\nedges>", "core\nfound>", "suf-\nficient>", "exact>")
+    columns += (*(("seconds>",) if timed else ()), "forward\npasses>", "backward\npasses>")
+    rows = []
+    for method in comparison.methods:
+        chosen = [comparison.means[name][method] if name in comparison.means else None for name in CHOSEN]
+        cost = [fmean(own[method][way] for own in comparison.passes.values() if method in own) for way in WAYS]
+        seconds = fmean(own[method] for own in comparison.seconds.values() if method in own)
+        row = (_tenths(chosen[0]), *chosen[1:], *((seconds,) if timed else ()), *map(_tenths, cost))
+        rows.append((comparison.label(method), *row))
+    return Table(
+        "the circuits that were chosen, and the cost: means over the cases of each method", columns, tuple(rows)
+    )
+
+
+def _tenths(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"
+
+
+def _pairs(comparison: Comparison, family: Family, title: str) -> Table:
+    columns = ("method", "against", "cases>", "differ-\nence>", "p>", "p after\nHolm>", "A12>", "rank-\nbiserial>")
+    rows = [
+        (
+            comparison.label(pair.first),
+            comparison.label(pair.second),
+            *(pair.n, pair.difference, _small(pair.p), _small(pair.holm), pair.a12, pair.rank_biserial),
+        )
+        for pair in comparison.pairs
+        if pair.family == family
+    ]
+    return Table(title, columns, tuple(rows))
 
 
 def _others(comparison: Comparison) -> Table:
     rows = [(name, *(means[method] for method in comparison.methods)) for name, means in comparison.others.items()]
-    return Table("means of other metrics over these cases", ("metric", *_heads(comparison.methods)), tuple(rows))
+    title = f"means of other metrics over the {len(comparison.common)} cases that all techniques have"
+    return Table(title, ("metric", *heads(comparison)), tuple(rows))
 
 
 def _per_case(
@@ -63,12 +122,12 @@ def _per_case(
     if all(value is None for own in numbers.values() for value in own.values()):
         return None
     rows = [(case, *(shown(own.get(method)) for method in comparison.methods)) for case, own in numbers.items()]
-    return Table(title, ("case", *_heads(comparison.methods)), tuple(rows))
+    return Table(title, ("case", *heads(comparison)), tuple(rows))
 
 
-def _heads(methods: Sequence[str]) -> tuple[str, ...]:
-    """Methods as names of columns of numbers."""
-    return tuple(f"{method}>" for method in methods)
+def heads(comparison: Comparison) -> tuple[str, ...]:
+    """The methods as names of columns of numbers."""
+    return tuple(f"{comparison.label(method)}>" for method in comparison.methods)
 
 
 def _failures(failures: Sequence[Failure]) -> Table | None:
@@ -78,7 +137,7 @@ def _failures(failures: Sequence[Failure]) -> Table | None:
 def _with_interval(numbers: Mean | None) -> str:
     if numbers is None or numbers["mean"] is None:
         return "-"
-    return f"{numbers['mean']:.3f}" + (f" {_interval(numbers)}" if numbers["n"] > 1 else "")
+    return f"{numbers['mean']:.3f}" + ("" if numbers["low"] is None else f" {_interval(numbers)}")
 
 
 def _interval(numbers: Mean) -> str:
@@ -89,21 +148,68 @@ def _small(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}"
 
 
+def fit(table: Table, width: int) -> list[Table]:
+    """The table for a terminal of that width: words are folded, numbers are not; what does not fit stands below.
+
+    The parts have the same columns of words. A table without numbers is unchanged.
+    """
+    words = [i for i, column in enumerate(table.columns) if not column.endswith(">")]
+    numbers = [i for i in range(len(table.columns)) if i not in words]
+    if not numbers or sum(_width(table, i) + GAP for i in range(len(table.columns))) <= width + 1:
+        return [table]
+    heads = {i: _folded(table.columns[i], max(_widest(table, i), *map(len, table.columns[i].split()))) for i in numbers}
+    wide = {i: max(_widest(table, i), _lines(heads[i])) + GAP for i in numbers}
+    room = width + 1 - sum(min(_width(table, i), LEAST) + GAP for i in words)
+    parts: list[list[int]] = [[]]
+    for i in numbers:
+        if parts[-1] and sum(wide[j] for j in (*parts[-1], i)) > room:
+            parts.append([])
+        parts[-1].append(i)
+    return [_part(table, {j: heads[j] for j in part}, width + 1 - sum(wide[j] for j in part)) for part in parts]
+
+
+def _part(table: Table, numbers: Mapping[int, str], room: int) -> Table:
+    """All columns of words, folded to fit in the room, and some columns of numbers, given with their heads."""
+    words = [i for i in range(len(table.columns)) if not table.columns[i].endswith(">")]
+    at = max(room // len(words) - GAP, LEAST)
+    rows = tuple((*(_folded(cell(row[i]), at) for i in words), *(row[i] for i in numbers)) for row in table.rows)
+    return Table(table.title, (*(table.columns[i] for i in words), *numbers.values()), rows)
+
+
+def _folded(text: str, width: int) -> str:
+    return "\n".join(wrap(text, width)) if _lines(text) > width else text
+
+
+def _width(table: Table, column: int) -> int:
+    """The width of a column with its head."""
+    return max(_widest(table, column), _lines(table.columns[column]))
+
+
+def _widest(table: Table, column: int) -> int:
+    return max((_lines(cell(row[column])) for row in table.rows), default=0)
+
+
+def _lines(text: str) -> int:
+    """The width of the longest line."""
+    return max(map(len, text.removesuffix(">").split("\n")))
+
+
 def as_csv(comparison: Comparison) -> str:
-    """One line for every case and method: number of seeds, mean, interval, stability, seconds."""
+    """One line for every case and method: number of seeds, mean, interval, stability, seconds, whether a baseline."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "method", "metric", "seeds", "mean", "low", "high", "jaccard", "seconds"))
+    writer.writerow(("case", "method", "metric", "seeds", "mean", "low", "high", "jaccard", "seconds", "baseline"))
     for case, own in comparison.numbers.items():
         for method, numbers in own.items():
             measured = (numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
             added = (comparison.stability[case][method], comparison.seconds[case][method])
+            added += ("yes" if method in comparison.baselines else "no",)
             row = (case, method, comparison.metric, *measured, *added)
             writer.writerow("" if value is None else value for value in row)
     return text.getvalue()
 
 
-def as_json(comparison: Comparison, failures: Sequence[Failure]) -> str:
-    """A comparison and its failures as JSON."""
-    content = {**comparison.to_json(), "failures": [asdict(each) for each in failures]}
-    return json.dumps(content, indent=1, allow_nan=False)
+def as_json(comparison: Comparison, failures: Sequence[Failure]) -> dict[str, Any]:
+    """A comparison, what it says, and the failures, as plain data."""
+    told = {"statements": statements(comparison), **comparison.to_json()}
+    return {**told, "failures": [asdict(each) for each in failures]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -11,8 +11,10 @@ from string import Template
 from interpbench.graph.drawing import circuit_svg
 from interpbench.report.comparison import Comparison
 from interpbench.report.figures import box_picture, curve_pictures
+from interpbench.report.folders import Failure
 from interpbench.report.formats import tables
-from interpbench.report.runs import METRICS, SETTINGS, Failure, Run
+from interpbench.report.runs import CUSTOM, METRICS, SETTINGS, Run
+from interpbench.report.statements import statements
 from interpbench.report.statistics import mean_interval
 from interpbench.table import Table, cell
 
@@ -20,16 +22,18 @@ from interpbench.table import Table, cell
 def page(runs: Sequence[Run], comparison: Comparison, failures: Sequence[Failure]) -> str:
     """The text of the page. Raises MissingExtra without matplotlib, InterpbenchError for a run with damaged scores."""
     caption = "Bold: mean over runs, each at its own thresholds; faint: runs."
-    figures = [_figure(curve_pictures(runs, comparison.methods), caption)]
+    labels = {method: comparison.label(method) for method in comparison.methods}
+    figures = [_figure(curve_pictures(runs, labels), caption)]
     if comparison.common:
-        figures.append(_figure(box_picture(comparison), "A dot for each case that every method has a number for."))
+        figures.append(_figure(box_picture(comparison), "A dot for each case that every technique has a number for."))
     template = Template(files("interpbench.report").joinpath("page.html").read_text())
     return template.substitute(
         title=f"interpbench: {len(comparison.methods)} methods on {len(comparison.numbers)} cases",
         facts=_facts(runs),
+        statements="\n".join(f'<p class="statement">{escape(line)}</p>' for line in statements(comparison)),
         tables="\n".join(_table(table) for table in tables(comparison, failures)),
         figures="\n".join(figures),
-        cases="\n".join(_case(case, [run for run in runs if run.case == case]) for case in comparison.numbers),
+        cases="\n".join(_case(case, [run for run in runs if run.case == case], labels) for case in comparison.numbers),
     )
 
 
@@ -62,30 +66,35 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table>{caption}<thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
-def _case(case: str, runs: Sequence[Run]) -> str:
+def _case(case: str, runs: Sequence[Run], labels: Mapping[str, str]) -> str:
     """The section of a case: means over seeds for every method, curves, and each method's circuit at its first seed."""
-    methods = tuple(dict.fromkeys(run.method for run in runs))
-    firsts = [next(run for run in runs if run.method == method) for method in methods]
-    certified = firsts[0].record["certified"]
-    seeds = {method: [run for run in runs if run.method == method] for method in methods}
+    seeds = {method: own for method in labels if (own := [run for run in runs if run.method == method])}
     rows = [
-        (metric, *(mean_interval([run.number(metric) for run in seeds[method]])["mean"] for method in methods))
+        (metric, *(mean_interval([run.number(metric) for run in own])["mean"] for own in seeds.values()))
         for metric in METRICS
         if any(run.number(metric) is not None for run in runs)
     ]
-    rows.append(("seconds", *(mean_interval([run.record["seconds"] for run in seeds[m]])["mean"] for m in methods)))
-    status = {True: "certified", False: "not certified", None: "no certificate"}[certified]
-    title = f"case {case}: {firsts[0].record['model']} model, weights {firsts[0].record['weights_hash']}, {status}"
-    columns = ("metric", *(f"{method}>" for method in methods))
-    parts = [_table(Table(title, columns, tuple(rows))), _figure(curve_pictures(runs, methods), "")]
+    rows.append(("seconds", *(mean_interval([run.record["seconds"] for run in own])["mean"] for own in seeds.values())))
+    subjects = dict.fromkeys(_subject(run) for run in runs)
+    columns = ("metric", *(f"{labels[method]}>" for method in seeds))
+    parts = [_table(Table(f"case {case}: {'; '.join(subjects)}", columns, tuple(rows)))]
+    parts.append(_figure(curve_pictures(runs, {method: labels[method] for method in seeds}), ""))
     circuits = []
-    for run in firsts:
-        found = run.stored.circuit
-        name = f"case {case}, {run.method}, seed {run.record['seed']}"
+    for method, own in seeds.items():
+        found = own[0].stored.circuit
+        name = f"case {case}, {labels[method]}, seed {own[0].record['seed']}"
         title = f"{name}: true circuit" if found is None else f"{name}: what it chose"
-        circuits.append(_figure(circuit_svg(run.stored.truth, title, found), ""))
+        circuits.append(_figure(circuit_svg(own[0].stored.truth, title, found), ""))
     parts.append(f'<div class="row">{"".join(circuits)}</div>')
     return f'<details id="{_anchor(case)}"><summary>case {escape(case)}</summary>{"".join(parts)}</details>'
+
+
+def _subject(run: Run) -> str:
+    """The subject of a run: its kind, for a folder its name, and its weights and certificate."""
+    record = run.record
+    name = record["subject"] if record["model"] == CUSTOM else f"{record['model']} model"
+    status = {True: "certified", False: "not certified", None: "no certificate"}[record["certified"]]
+    return f"{name}, weights {record['weights_hash']}, {status}"
 
 
 def _anchor(case: str) -> str:
