@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from interpbench.certificate.certificate import VERSION
 from interpbench.cli.app import (
     Ablation,
     AsJson,
@@ -141,10 +142,9 @@ def _attempt(
 def _print(technique: str, outcomes: list[Outcome]) -> None:
     from interpbench.subjects.zoo import UNCERTIFIED
 
-    print_results(technique, [result for each in outcomes for result in each.results])
-    added = [(each.case, *facts) for each in outcomes for result in each.results for facts in _protocol_facts(result)]
-    if added:
-        print_table("metrics of the protocol", ("case", "metric", "value>"), added)
+    results = [result for each in outcomes for result in each.results]
+    print_results(technique, results)
+    print_protocol(results)
     repeated = [each for each in outcomes if len(each.results) > 1]
     if repeated:
         _print_summaries(repeated)
@@ -168,6 +168,13 @@ def _print_summaries(repeated: list[Outcome]) -> None:
     )
 
 
+def print_protocol(results: "Sequence[Result]") -> None:
+    """The table of what a protocol added, if it added anything."""
+    added = [(result.record["case"], *facts) for result in results for facts in _protocol_facts(result)]
+    if added:
+        print_table("metrics of the protocol", ("case", "metric", "value>"), added)
+
+
 def _protocol_facts(result: "Result") -> list[tuple[str, Any]]:
     """The single numbers that a protocol adds to the ranking."""
     return [
@@ -179,17 +186,44 @@ def _protocol_facts(result: "Result") -> list[tuple[str, Any]]:
 
 
 def print_results(title: str, results: "Sequence[Result]") -> None:
-    """The table of results, one a line; they come from runs or from files."""
-    columns = ("case", "model", "certified", "AUROC heads>", "edges>", "nodes>", "AP heads>", "chosen>")
-    print_table(title, (*columns, "TPR heads>", "FPR heads>", "seconds>", "folder"), list(map(_row, results)))
+    """Tables of the scores and of the chosen circuits, a result a line; results come from runs or from files.
+
+    "ident." is over what the ablation can see, "constr." over all true edges.
+    """
+    columns = ("case", "model", "certified", "ident. heads>", "edges>", "constr. heads>", "edges>", "seconds>")
+    print_table(f"{title}: AUROC", columns, list(map(_scores, results)))
+    if chosen := [_chosen(each) for each in results if each.metrics["chosen"]]:
+        columns = ("case", "edges>", "false>", "smallest known>", "core found>", "answers kept>", "exact")
+        print_table(f"{title}: the chosen circuit", columns, chosen)
+    print_lines(_remarks(results))
 
 
-def _row(result: "Result") -> list[Any]:
-    record, heads = result.record, result.metrics["heads"]
-    chosen = heads["chosen"] or {}
+def _scores(result: "Result") -> list[Any]:
+    record, version = result.record, result.record["certificate_version"]
+    seen = [result.metrics[granularity]["identifiable"] or {} for granularity in ("heads", "edges")]
     return [
-        *(record["case"], record["model"], record["certified"]),
-        *(result.metrics[granularity]["auroc"] for granularity in ("heads", "edges", "nodes")),
-        *(heads["average_precision"], chosen.get("size"), chosen.get("tpr"), chosen.get("fpr"), record.get("seconds")),
-        result.folder,
+        *(record["case"], record["subject"]),
+        record["certified"] if version in (None, VERSION) else f"version {version}",
+        *(each.get("auroc") for each in seen),
+        *(result.metrics[granularity]["auroc"] for granularity in ("heads", "edges")),
+        record.get("seconds"),
     ]
+
+
+def _chosen(result: "Result") -> list[Any]:
+    chosen = result.metrics["chosen"]
+    numbers = ("edges", "false_edges", "smallest", "core_found", "accuracy", "exact")
+    return [result.record["case"], *(chosen[name] for name in numbers)]
+
+
+def _remarks(results: "Sequence[Result]") -> list[str]:
+    """Why numbers are missing, and where a single run is stored."""
+    lines = [
+        f"case {each.record['case']}: under {each.record['ablation']} the true circuit alone keeps "
+        f"{each.record['bare']:.3f} of the answers, so nothing is identifiable"
+        for each in results
+        if each.record["edge_classes"] is None
+    ]
+    if len(results) == 1 and "digest" in results[0].record and results[0].folder is not None:
+        lines.append(f"stored in {results[0].folder}")
+    return lines

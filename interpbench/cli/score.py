@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from interpbench.cli.app import AsJson, Model, app
+from interpbench.cli.app import Ablation, AsJson, Model, Protocol, app
 from interpbench.cli.console import print_json
-from interpbench.cli.run import print_results
+from interpbench.cli.run import print_protocol, print_results
 
 
 @app.command()
@@ -16,13 +16,16 @@ def score(
     case: Annotated[str, typer.Option(metavar="CASE", help="The case whose circuit it is.")],
     model: Model = "siit",
     absolute: Annotated[bool, typer.Option("--absolute", help="Rank edges by the size of their scores.")] = False,
+    ablation: Ablation = "resample",
+    protocol: Protocol = "default",
     as_json: AsJson = False,
 ) -> None:
     """Judge a circuit or edge scores found by any tool."""
     from interpbench.runs.score import score as judge
 
-    result = judge(file, case, model, absolute=absolute)
+    result = judge(file, case, model, absolute=absolute, ablation=ablation, protocol=protocol)
     if as_json:
         print_json(result.record)
     else:
         print_results(file.name, [result])
+        print_protocol([result])
