@@ -13,17 +13,21 @@ from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.runs import store
-from interpbench.runs.record import digest, plain
+from interpbench.runs.record import SCHEMA, Record, RunRequest, digest, plain
 
 GRAPH = Graph(6, 4)
 ASKED: Any = {
-    "schema": 1,
+    "schema": SCHEMA,
     "case": "3",
     "program_digest": "p",
     "model": "siit",
     "weights_hash": "w",
+    "truth_hash": "t",
+    "certified": None,
+    "certificate_version": None,
     "technique": "eap",
     "technique_version": "1",
+    "baseline": False,
     "config": {"steps": 3, "at": (1.0, 2.0)},
     "ablation": "resample",
     "samples": 10,
@@ -32,14 +36,17 @@ ASKED: Any = {
     "protocol": "default",
 }
 RECORD: Any = ASKED | {
+    "config": plain(ASKED["config"]),
     "digest": "d",
-    "certified": None,
-    "certified_edges": None,
+    "subject": "siit",
+    "bare": 1.0,
+    "edge_classes": {},
     "metrics": {granularity: {"auroc": 0.5} for granularity in ("edges", "heads", "nodes")},
     "circuit": None,
     "truth": Circuit(GRAPH, frozenset()).to_json(),
     "notes": {},
     "seconds": 0.1,
+    "passes": {"forward": 2.0, "backward": 1.0},
     "versions": {},
 }
 
@@ -51,6 +58,7 @@ def some_scores(graph: Graph = GRAPH) -> EdgeScores:
 
 
 def test_the_digest_sees_everything_asked_and_only_that() -> None:
+    assert ASKED.keys() == RunRequest.__required_keys__
     name = digest(ASKED)
     assert name == digest(dict(reversed(ASKED.items())))
     for key, value in ASKED.items():
@@ -68,7 +76,7 @@ def test_a_run_comes_back(tmp_path: Path) -> None:
     store.write(folder, RECORD, scores, scores.top(5), 64)
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "scores.json"]
     read = store.read(folder) or pytest.fail("not complete")
-    assert read.record["case"] == "3"
+    assert read.record == RECORD and RECORD.keys() == Record.__required_keys__
     assert np.array_equal(read.scores.values, scores.values) and read.scores.graph == GRAPH
 
 
@@ -110,6 +118,20 @@ def test_a_damaged_run_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text((tmp_path / name).read_text()[:30])
     with pytest.raises(InterpbenchError, match="damaged run.*--force"):
         assert store.read(tmp_path).scores
+
+
+@pytest.mark.parametrize("key", sorted(RECORD))
+def test_a_run_that_lacks_a_field_is_damaged(tmp_path: Path, key: str) -> None:
+    store.write(tmp_path, {k: value for k, value in RECORD.items() if k != key}, some_scores(), None, 64)
+    with pytest.raises(InterpbenchError, match=f"damaged run.*{key}.*--force"):
+        store.read(tmp_path)
+
+
+def test_a_run_of_an_older_version_is_none_of_this_one(tmp_path: Path) -> None:
+    store.write(tmp_path, RECORD | {"schema": SCHEMA - 1}, some_scores(), None, 64)
+    with pytest.raises(InterpbenchError, match=f"schema {SCHEMA - 1}, this version reads {SCHEMA}"):
+        store.read(tmp_path)
+    assert digest(ASKED) != digest(ASKED | {"schema": SCHEMA - 1})
 
 
 def test_plain_json() -> None:
