@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 import interpbench as ib
+from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError
 from interpbench.graph import EdgeScores
 from interpbench.plugins import registry
 from interpbench.problem import Discovery
 from interpbench.runs import run as runner
+from interpbench.runs.record import Record
+from interpbench.subjects.classes import edge_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Config:
 class Counting:
     """Cuts edges alone; counts how often it is asked, fails on request."""
 
-    name, version, Config = "counting", "1", Config
+    name, version, Config, baseline = "counting", "1", Config, False
 
     def __init__(self) -> None:
         self.problems: list[Any] = []
@@ -67,24 +70,31 @@ def test_the_record_names_everything(technique: Counting, subject_folder: Path) 
     subject = ib.load_subject("3", subject_folder)
     record = ib.run("counting", subject, samples=20, ablation="mean").record
     expected = {
-        "schema": 1,
+        "schema": 2,
         "case": "3",
         "program_digest": subject.case.reference().digest,
         "model": "custom",
+        "subject": str(subject_folder),
         "weights_hash": subject.weights_hash,
+        "truth_hash": subject.truth_hash,
         "technique": "counting",
         "technique_version": "1",
+        "baseline": False,
         "config": {"edges": 5, "grid": [1.0, 2.0]},
         "ablation": "mean",
         "samples": 20,
         "seed": 0,
         "unique": False,
         "certified": None,
+        "certificate_version": None,
+        "truth": subject.circuit.to_json(),
     }
-    assert {key: record[key] for key in expected} == expected
+    assert record.keys() == Record.__required_keys__ and {key: record[key] for key in expected} == expected
     assert record["seconds"] >= 0 and record["versions"].keys() == {"python", "interpbench", "torch", "numpy"}
     assert record["notes"]["none"] is None and record["notes"]["best"] > 0
-    assert record["metrics"].keys() == {"edges", "heads", "nodes"}
+    assert record["metrics"].keys() == {"edges", "heads", "nodes", "chosen"}
+    graph = subject.model.graph
+    assert record["passes"]["forward"] >= graph.n_edges and record["passes"]["backward"] == 0, "one cut a pass"
     json.dumps(record, allow_nan=False)
 
 
@@ -106,10 +116,53 @@ def test_a_technique_may_be_handed_over(subject_folder: Path, tmp_path: Path) ->
 
 
 def test_certificates_are_named(technique: Counting, subject_folder: Path) -> None:
+    """One of version 1, which did not say its version, demanded less: it certifies nothing of today."""
     subject = ib.load_subject("3", subject_folder)
-    card = subject.card | {"certificate": {"certified": True, "certified_edges": False}}
-    record = ib.run("counting", dataclasses.replace(subject, card=card), samples=20).record
-    assert (record["certified"], record["certified_edges"]) == (True, False)
+    for stated, known in (
+        ({"certified": True, "version": 2}, (True, 2)),
+        ({"certified": False, "version": 2}, (False, 2)),
+        ({"certified": True, "certified_edges": True}, (False, 1)),
+    ):
+        card = subject.card | {"certificate": stated}
+        record = ib.run("counting", dataclasses.replace(subject, card=card), samples=20).record
+        assert (record["certified"], record["certificate_version"]) == known
+
+
+def test_baselines_are_named(technique: Counting, subject_folder: Path) -> None:
+    technique.baseline = True
+    assert ib.run("counting", "3", model=subject_folder, samples=20).record["baseline"] is True
+
+
+def test_a_stored_run_is_of_one_truth_and_one_certificate(technique: Counting, tmp_path: Path) -> None:
+    """A folder whose circuit or card was edited is another subject: nothing stored for the old one is handed out."""
+    folder = ib.save_subject(ib.load_subject("3"), tmp_path / "three")
+    circuit, card = (json.loads((folder / name).read_text()) for name in ("circuit.json", "card.json"))
+
+    known = edge_classes(ib.load_subject("3", folder), "resample")
+    assert known.kept is not None
+    turned = {edge: 0 if count else known.orders for edge, count in known.kept.items()}
+    others = {"resample": dataclasses.replace(known, kept=turned).to_json()}
+
+    def run(circuit: dict[str, Any] = circuit, **changed: Any) -> runner.Result:
+        (folder / "circuit.json").write_text(json.dumps(circuit))
+        (folder / "card.json").write_text(json.dumps(card | changed))
+        return ib.run("counting", "3", model=folder, samples=50, out=tmp_path / "runs")
+
+    first = run()
+    assert run().record == first.record and len(technique.problems) == 1
+    certificate = card["certificate"]
+    other_truth = run(circuit | {"edges": [*circuit["edges"], "pos->m0"]})
+    other_classes = run(edge_classes=others)
+    other_verdict = run(certificate=certificate | {"certified": not Headline.of_card(card).certified, "version": 2})
+    no_certificate = run(certificate=None)
+    everyone = (first, other_truth, other_classes, other_verdict, no_certificate)
+    assert len({each.folder for each in everyone}) == len(technique.problems) == 5
+    assert other_truth.record["truth"] != first.record["truth"] and other_truth.metrics != first.metrics
+    for granularity in ("edges", "heads", "nodes"):
+        one, other = (each.metrics[granularity]["identifiable"] for each in (first, other_classes))
+        assert (one["ignored"], one["true"]) != (other["ignored"], other["true"])
+    assert other_verdict.record["certified"] is not first.record["certified"] is not no_certificate.record["certified"]
+    assert run().record == first.record and len(technique.problems) == 5, "as it was, it is the first again"
 
 
 def test_a_complete_run_is_read_not_run(technique: Counting, subject_folder: Path, tmp_path: Path) -> None:
