@@ -266,7 +266,7 @@ def _reason(run: Run, metric: str) -> str:
     """Why a metric of a run is None: by the first part of its path that is."""
     value: Any = run.record["metrics"]
     for part in metric.split("."):
-        value = value.get(part)
+        value = value.get(part) if isinstance(value, Mapping) else None
         if value is None:
             return _REASONS.get(part, _UNDEFINED)
     return _UNDEFINED
