@@ -18,8 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import interpbench as ib
+from interpbench.certificate.certificate import THRESHOLD, Headline
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.graph.circuit_file import APART, from_circuit_file, to_circuit_file
+from interpbench.graph.graph import GRANULARITIES
+from interpbench.problem.ablation import ABLATIONS, ablated
+from interpbench.runs.record import FileJudgement
 
 DATA = Path(__file__).parent / "data"
 RECORDED = DATA / "eap_ig_case_3.json"
@@ -79,7 +83,11 @@ def test_a_file_of_eap_ig(cli: Callable, subject: ib.Subject) -> None:
     best.pop("input->logits")
     pairs = [(best[a] > best[b]) + 0.5 * (best[a] == best[b]) for a in true for b in best.keys() - true]
     assert record["metrics"]["heads"]["auroc"] == pytest.approx(np.mean(pairs))
-    about = {"case": "3", "model": "siit", "weights_hash": subject.weights_hash, "certified": True, "absolute": False}
+    about = {"case": "3", "model": "siit", "subject": "siit", "absolute": False, "ablation": "resample"}
+    about |= {"weights_hash": subject.weights_hash, "truth_hash": subject.truth_hash}
+    headline = Headline.of_card(subject.card)
+    about |= {"certified": headline.certified, "certificate_version": headline.version}
+    assert record.keys() == FileJudgement.__required_keys__
     assert {key: record[key] for key in about} == about and record["file"] == str(RECORDED)
     table = cli("score", RECORDED, "--case", "3")
     assert (
@@ -113,12 +121,15 @@ def test_absolute_ranks_by_size(cli: Callable, subject: ib.Subject) -> None:
 
 
 def test_a_run_is_judged_as_it_was(subject: ib.Subject, tmp_path: Path) -> None:
-    result = ib.run("eap", subject, samples=50, out=tmp_path)
-    assert result.folder is not None
-    again = ib.score(result.folder / "scores.json", subject)
-    assert again.metrics == result.metrics and again.circuit == result.circuit
-    assert np.array_equal(again.scores.values, result.scores.values)
-    assert result.record.items() >= {key: value for key, value in again.record.items() if key in result.record}.items()
+    for ablation in ("resample", "zero"):
+        result = ib.run("eap", subject, ablation=ablation, out=tmp_path)
+        assert result.folder is not None
+        again = ib.score(result.folder / "scores.json", subject, ablation=ablation)
+        assert again.metrics == result.metrics and again.circuit == result.circuit
+        assert np.array_equal(again.scores.values, result.scores.values)
+        shared = again.record.keys() & result.record.keys()
+        assert shared == FileJudgement.__required_keys__ - {"file", "absolute"}
+        assert {key: again.record[key] for key in shared} == {key: result.record[key] for key in shared}
 
 
 def test_the_true_circuit_is_perfect(subject: ib.Subject, tmp_path: Path) -> None:
@@ -131,11 +142,46 @@ def test_the_true_circuit_is_perfect(subject: ib.Subject, tmp_path: Path) -> Non
     for data in (subject.circuit.to_json(), flat, bare):
         result = ib.score(written(tmp_path, data), subject)
         assert result.circuit == subject.circuit
-        for numbers in result.metrics.values():
+        for granularity in GRANULARITIES:
+            numbers = result.metrics[granularity]
             assert numbers["auroc"] == numbers["average_precision"] == numbers["chosen"]["f1"] == 1
+            assert numbers["identifiable"]["auroc"] == numbers["identifiable"]["average_precision"] == 1
+        assert_exact(result.metrics["chosen"], len(subject.circuit.edges))
     result = ib.score(written(tmp_path, subject.circuit.heads().to_json()), subject)
+    assert_exact(result.metrics["chosen"], len(subject.circuit.heads().edges))
     assert result.metrics["heads"]["chosen"]["f1"] == result.metrics["heads"]["auroc"] == 1
     assert result.metrics["edges"]["chosen"]["recall"] == 1 > result.metrics["edges"]["chosen"]["precision"]
+
+
+def assert_exact(chosen: dict[str, Any], edges: int) -> None:
+    assert (chosen["edges"], chosen["false_edges"], chosen["core_found"]) == (edges, 0, 1)
+    assert chosen["accuracy"] >= THRESHOLD and chosen["sufficient"] is chosen["exact"] is True
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_what_a_circuit_keeps_is_measured_under_the_ablation(
+    subject: ib.Subject, tmp_path: Path, ablation: Any
+) -> None:
+    """By a plain run of the model on the data of a run with default settings."""
+    found = Circuit(subject.circuit.graph, subject.circuit.edges - {"pos->a1.h2<q>", "m0->a1.h2<v>"})
+    metrics = ib.score(written(tmp_path, found.to_json()), subject, ablation=ablation).metrics
+    clean, corrupted = map(torch.from_numpy, subject.case.pairs(1000, 0))
+    cut = torch.from_numpy(1 - found.mask()).float()
+    with torch.no_grad():
+        kept = subject.model(clean, cut, ablated(subject.model, corrupted, ablation))
+        stays = (kept - subject.model(clean)).abs()[:, 1:] < 0.05
+    assert metrics["chosen"]["accuracy"] == pytest.approx(stays.float().mean().item(), abs=1e-3)
+    assert metrics["chosen"]["accuracy"] < THRESHOLD and not metrics["chosen"]["sufficient"]
+    assert (metrics["heads"]["identifiable"] is None) == (metrics["chosen"]["core_found"] is None)
+
+
+def test_a_circuit_that_lacks_or_has_too_much_is_not_exact(subject: ib.Subject, tmp_path: Path) -> None:
+    graph, true = subject.circuit.graph, subject.circuit.edges
+    more = Circuit(graph, true | {"pos->m0"})
+    less = Circuit(graph, true - {"m0->a1.h2<v>"})
+    more, less = (ib.score(written(tmp_path, each.to_json()), subject).metrics["chosen"] for each in (more, less))
+    assert (more["false_edges"], more["sufficient"], more["exact"], more["core_found"]) == (1, True, False, 1)
+    assert (less["false_edges"], less["sufficient"], less["exact"]) == (0, False, False) and less["core_found"] < 1
 
 
 def test_where_no_edge_is_singled_out_there_is_no_circuit(subject: ib.Subject, tmp_path: Path) -> None:
@@ -146,7 +192,7 @@ def test_where_no_edge_is_singled_out_there_is_no_circuit(subject: ib.Subject, t
             entry.pop("in_graph")
             entry |= {} if inside is None else {"in_graph": inside}
         result = ib.score(written(tmp_path, data), subject)
-        assert result.circuit is None and result.metrics["heads"]["chosen"] is None
+        assert result.circuit is None and result.metrics["heads"]["chosen"] is result.metrics["chosen"] is None
         assert result.metrics["heads"]["auroc"] == ib.score(RECORDED, subject).metrics["heads"]["auroc"]
 
 
