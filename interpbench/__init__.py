@@ -11,6 +11,7 @@ from interpbench.lazy import lazy
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
+    from interpbench.certificate.edge_classes import EdgeClasses
     from interpbench.errors import InterpbenchError, MissingExtra, UsageError
     from interpbench.evaluation.judge import judge
     from interpbench.evaluation.protocols import PAPER_GRID
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from interpbench.problem.technique import Discovery, Technique
     from interpbench.runs.run import Result, run
     from interpbench.runs.score import score
+    from interpbench.subjects.classes import edge_classes
     from interpbench.subjects.folder import save_subject
     from interpbench.subjects.subject import Subject, from_transformer_lens
     from interpbench.subjects.zoo import load_subject
@@ -36,6 +38,7 @@ __all__ = [
     "Circuit",
     "Config",
     "Discovery",
+    "EdgeClasses",
     "EdgeScores",
     "Graph",
     "InterpbenchError",
@@ -50,6 +53,7 @@ __all__ = [
     "Transformer",
     "UsageError",
     "__version__",
+    "edge_classes",
     "from_transformer_lens",
     "hookimpl",
     "judge",
@@ -65,6 +69,7 @@ _load, __dir__ = lazy(
     __name__,
     {
         "cases.case": ("Case",),
+        "certificate.edge_classes": ("EdgeClasses",),
         "errors": ("InterpbenchError", "MissingExtra", "UsageError"),
         "evaluation.protocols": ("PAPER_GRID",),
         "evaluation.judge": ("judge",),
@@ -77,6 +82,7 @@ _load, __dir__ = lazy(
         "problem.technique": ("Discovery", "Technique"),
         "runs.run": ("Result", "run"),
         "runs.score": ("score",),
+        "subjects.classes": ("edge_classes",),
         "subjects.folder": ("save_subject",),
         "subjects.subject": ("Subject", "from_transformer_lens"),
         "subjects.zoo": ("load_subject",),

@@ -28,7 +28,10 @@ from interpbench.testing.workers import (
     unshared,
 )
 
-NEAR_THE_TRUTH = ("Case", "Subject", "from_transformer_lens", "judge", "load_case", "load_subject", "run", "score")
+NEAR_THE_TRUTH = (
+    *("Case", "EdgeClasses", "Subject", "edge_classes", "from_transformer_lens", "judge", "load_case", "load_subject"),
+    *("run", "score"),
+)
 """Names of `interpbench` through which a technique could reach the true circuit."""
 NOT_FOR_TECHNIQUES = ("interpbench.cases", "interpbench.trainers")
 """Public modules that know true circuits."""
