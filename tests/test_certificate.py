@@ -8,11 +8,19 @@ import torch
 import interpbench
 from interpbench.cases import Case
 from interpbench.cases.pairs import fresh_data
+from interpbench.certificate import certify as certifying
+from interpbench.certificate.certificate import Certificate, demands
 from interpbench.certificate.certify import certify, necessity, shorter_inputs
 from interpbench.graph import Circuit
 from interpbench.transformer import Transformer, initialize
 
 ROWS = 120
+
+
+@pytest.fixture(autouse=True)
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every input of case 7."""
+    monkeypatch.setattr(certifying, "EXHAUSTIVE", ROWS)
 
 
 def padded(name: str, n_layers: int = 2, n_heads: int = 3, noise: float = 0.3) -> tuple[Case, Transformer, Circuit]:
@@ -48,17 +56,40 @@ def padded(name: str, n_layers: int = 2, n_heads: int = 3, noise: float = 0.3) -
     return case, Transformer(big, weights), Circuit(big.graph, case.reference().edges)
 
 
-@pytest.mark.parametrize("name", ["4", "7"])
-def test_a_subject_that_is_right_by_construction_is_certified(name: str) -> None:
-    case, model, circuit = padded(name)
+def unmet(certificate: Certificate) -> set[tuple[str, str, str]]:
+    """What was replaced, by what, and the lowest of it, of every demand that is not met."""
+    return {(each.replaced, each.by, each.lowest) for each in demands(certificate.to_json()) if not each.is_met}
+
+
+def shares(certificate: Certificate) -> set[float | None]:
+    return {each.share for each in demands(certificate.to_json())}
+
+
+def test_a_subject_that_is_right_by_construction_is_certified() -> None:
+    case, model, circuit = padded("4")
     certificate = certify(case, model, circuit, rows=ROWS)
-    assert certificate.certified and certificate.certified_edges
-    told = certificate.measurement
-    numbers = [told.accuracy, told.iia_min, told.strict_min, told.strict_all, told.edges]
-    assert numbers == [1.0] * 5
+    assert certificate.certified and unmet(certificate) == set()
+    assert shares(certificate) == {1.0} == {certificate.exclusive, certificate.measurement.strict_all}
     assert certificate.reference_equals_program == 1.0
     assert certificate.liveliness.share_alive == 1.0
     assert certify(case, model, circuit, rows=ROWS) == certificate, "same inputs, same numbers"
+
+
+def test_a_constant_that_comes_in_from_outside_is_seen_by_zeros_alone() -> None:
+    """What the compiled case 7 reads of BOS and of its constant one, the same in all runs, is no part of its circuit.
+
+    Named as part of it, the subject is certified.
+    """
+    case, model, circuit = padded("7")
+    certificate = certify(case, model, circuit, rows=ROWS)
+    assert unmet(certificate) == {
+        (f"all outside edges, {granularity}", "zero", "") for granularity in ("heads", "edges")
+    }
+    assert shares(certificate) == {0.0, 1.0} and not certificate.certified
+    more = Circuit(circuit.graph, circuit.edges | {"embed->a0.h0<v>", "embed->m0"})
+    certificate = certify(case, model, more, rows=ROWS)
+    assert certificate.certified and shares(certificate) == {1.0}
+    assert certificate.reference_equals_program == certificate.liveliness.share_alive == 1.0
 
 
 def test_a_silent_head_that_matters_is_named() -> None:
@@ -71,14 +102,16 @@ def test_a_silent_head_that_matters_is_named() -> None:
     assert not certificate.certified
     assert certificate.measurement.strict["a1.h2"] < 0.95
     assert certificate.worst_edge["heads"].accuracy < 0.95
+    assert {"each silent node", "each outside edge, heads"} < {replaced for replaced, *_ in unmet(certificate)}
 
 
 def test_an_edge_that_matters_but_is_not_in_the_circuit_is_named() -> None:
     case, model, circuit = padded("7")
     certificate = certify(case, model, Circuit(circuit.graph, circuit.edges - {"embed->a0.h0<k>"}), rows=ROWS)
-    assert certificate.measurement.accuracy == 1.0 and not certificate.certified_edges
+    assert certificate.measurement.accuracy == 1.0 and not certificate.certified
     assert certificate.worst_edge["edges"].edge == "embed->a0.h0<k>"
     assert certificate.measurement.edges < 0.99
+    assert {("each outside edge, edges", "the source's", "embed->a0.h0<k>")} < unmet(certificate)
 
 
 def test_a_variable_that_is_ignored_is_named() -> None:
@@ -90,6 +123,7 @@ def test_a_variable_that_is_ignored_is_named() -> None:
     assert not certificate.certified
     changed = certificate.measurement.iia_changed
     assert min(changed, key=changed.get) == "a1.h1"
+    assert "each variable" in {replaced for replaced, *_ in unmet(certificate)}
     assert certificate.necessity["a1.h1->m1"] == 0.0
 
 
