@@ -57,12 +57,14 @@ def kept(subject: Subject) -> Kept:
 
 
 def minimal(order: Sequence[str], kept: Kept) -> frozenset[str]:
-    """Backward elimination: try to cut each edge in turn, and leave it cut if the answers stay."""
-    cut: list[str] = []
-    for edge in order:
-        if kept([*cut, edge]) >= ENOUGH:
-            cut.append(edge)
-    return frozenset(order) - frozenset(cut)
+    """Backward elimination: try to cut each edge in turn, leave it cut if the answers stay, until none can be cut."""
+    left, before = list(order), []
+    while left != before:
+        before = list(left)
+        for edge in before:
+            if kept([other for other in order if other not in left or other == edge]) >= ENOUGH:
+                left.remove(edge)
+    return frozenset(left)
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,9 @@ def classify(problem: Problem, circuit: Circuit, seed: int = 0, orders: int = OR
     """Classes of the edges of a circuit, in orders drawn from the seed, on the data of a problem."""
     true = np.flatnonzero(circuit.mask())
     elimination = Elimination(problem, true)
-    whole = np.ones((1, len(true)), dtype=bool)
-    (bare,) = elimination.answers_kept(whole)
-    facts = (problem.ablation, seed, len(problem.clean), orders, float(bare))
+    outside = torch.from_numpy(1 - circuit.mask()).to(problem.full)
+    bare = problem.answers_kept(outside[None]).item()
+    facts = (problem.ablation, seed, len(problem.clean), orders, bare)
     if bare < THRESHOLD:
         return EdgeClasses(*facts)
     kept = elimination.minimal(_orders(orders, len(true), seed))
@@ -101,17 +101,24 @@ class Elimination:
 
     @cached_property
     def _screen(self) -> Problem:
-        return self.problem.take(slice(max(1, len(self.problem.clean) // SCREENED)))
+        rows = np.random.default_rng([self.problem.seed, 20261130]).permutation(len(self.problem.clean))
+        some = torch.from_numpy(rows[: max(1, len(rows) // SCREENED)])  # the first may be alike: inputs in order
+        return self.problem.take(some.to(self.problem.device))
 
     def minimal(self, orders: Int[np.ndarray, "order edge"]) -> Bool[np.ndarray, "order edge"]:
-        """The edges that each order keeps."""
-        kept = np.ones(orders.shape, dtype=bool)
+        """The edges that each order keeps; it is gone through until no edge that is left can be cut.
+
+        Once may not be enough: an edge can become dispensable by the cut of a later one (two ways that disagree).
+        """
+        kept, before = np.ones(orders.shape, dtype=bool), np.zeros(orders.shape, dtype=bool)
         rows = np.arange(len(orders))
-        for tried in orders.T:
-            without = kept.copy()
-            without[rows, tried] = False
-            stays = self.answers_kept(without) >= THRESHOLD
-            kept[rows, tried] = ~stays
+        while (kept != before).any():
+            before = kept.copy()
+            for tried in orders.T:
+                without = kept.copy()
+                without[rows, tried] = False
+                stays = self.answers_kept(without) >= THRESHOLD
+                kept[rows, tried] = ~stays
         return kept
 
     def answers_kept(self, kept: Bool[np.ndarray, "circuit edge"]) -> Float[np.ndarray, " circuit"]:

@@ -1,8 +1,8 @@
 """The classes of the edges of a true circuit: which of them an ablation can see. Imports no PyTorch.
 
 A *minimal sufficient circuit* is what backward elimination leaves of the true circuit while everything outside it is
-ablated: its edges are tried in a random order, and an edge stays cut if the answers stay. Over several orders, an edge
-is
+ablated: its edges are tried in a random order, and an edge stays cut if the answers stay, until none that is left can
+be cut. Over several orders, an edge is
 
     core          in every minimal sufficient circuit
     alternative   in some: another way, a copy or a backup, does as well
@@ -63,9 +63,14 @@ class EdgeClasses:
     def from_json(cls, data: Mapping[str, Any]) -> EdgeClasses:
         """The inverse of `to_json`. Raises ValueError for data of another form."""
         try:
-            kept = data["kept"] if data["kept"] is None else {str(k): int(v) for k, v in data["kept"].items()}
-            invisible, smallest = (None if data[key] is None else tuple(data[key]) for key in ("invisible", "smallest"))
             facts = (str(data["ablation"]), int(data["seed"]), int(data["rows"]), int(data["orders"]))
-            return cls(*facts, float(data["bare"]), kept, invisible, smallest, data["together"])
+            bare, kept = float(data["bare"]), data["kept"]
+            invisible, smallest, together = data["invisible"], data["smallest"], data["together"]
+            if kept is invisible is smallest is together is None:
+                return cls(*facts, bare)
+            if isinstance(invisible, str) or isinstance(smallest, str):
+                raise TypeError("text in place of a list of edges")
+            counts = {str(edge): int(count) for edge, count in kept.items()}
+            return cls(*facts, bare, counts, tuple(invisible), tuple(smallest), float(together))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not the classes of edges: {error!r}") from None

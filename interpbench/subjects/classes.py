@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLASSES = "edge_classes"
 """The entry of a card, by ablation."""
-RECIPE = 1
+RECIPE = 2
 """Changes whenever classes of the same subject would be found in another way."""
 
 
