@@ -29,13 +29,17 @@ import interpbench as ib
 from interpbench.cases.alignment import Alignment
 from interpbench.cases.pairs import fresh_data
 from interpbench.catalogue import croissant as metadata
+from interpbench.catalogue.suites import suite_cases
 from interpbench.certificate import certify as certificate
+from interpbench.certificate.certificate import Headline, demands
 from interpbench.certificate.interventions import agreement
 from interpbench.graph import Graph
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.published import CONFIG, WEIGHTS, read_published
 from interpbench.hub.unpickle import read_plain
+from interpbench.plugins.registry import load
 from interpbench.subjects import zoo
+from interpbench.subjects.zoo import UNCERTIFIED
 from interpbench.transformer import Config, initialize
 
 DATA = Path(__file__).parent / "data" / "hub"
@@ -454,7 +458,8 @@ def test_a_subject_is_published(cli: Callable, hub: Hub, monkeypatch: pytest.Mon
     card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
     assert card.data.license == "mit" and card.data.library_name == "interpbench"
     told = ib.load_subject("18").card["certificate"]
-    for line in (f"| accuracy | {told['accuracy']:.3f} |", "m1->logits", ib.load_case("18").description):
+    asked = [f"| {each.replaced} | {each.by} | {each.threshold:.3f} | {each.share:.3f} |" for each in demands(told)]
+    for line in (*asked, f"| accuracy | {told['accuracy']:.3f} |", "m1->logits", ib.load_case("18").description):
         assert line in card.text
     assert f"hf download {REPO}" in card.text and "--case 18" in card.text
 
@@ -481,7 +486,7 @@ def test_the_page_of_a_published_subject_says_what_it_is_not(cli: Callable, hub:
     from interpbench.hub.model_card import model_card
 
     text = model_card(read_published(DATA / "dict_cfg" / "3", ib.load_case("3"), {"commit": COMMIT}), REPO)
-    assert "license: cc-by-4.0" in text and "not certified" in text and "Converted from" in text
+    assert "license: cc-by-4.0" in text and UNCERTIFIED in text and "Converted from" in text
 
 
 # The benchmark's metadata
@@ -494,7 +499,11 @@ def test_cases_as_csv(cli: Callable) -> None:
     assert [row["name"] for row in rows] == [row["name"] for row in listed]
     three = next(row for row in rows if row["name"] == "3")
     assert set(json.loads(three["circuit"])) == TRUE and int(three["circuit_size"]) == 5
-    assert three["certified"] == "True" and json.loads(three["vocab"]) == ["a", "b", "c", "x"]
+    assert three["certified"] == str(Headline.of_card(ib.load_subject("3").card).certified)
+    assert {row["name"] for row in rows if row["certified"] == "True"} == {
+        case.name for case in suite_cases("certified", load().cases)
+    }
+    assert json.loads(three["vocab"]) == ["a", "b", "c", "x"]
 
 
 def test_cases_as_croissant(cli: Callable) -> None:
