@@ -36,7 +36,8 @@ def test_its_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
             exec(code, vars(tour))
     assert said.getvalue().count("passed") == 3
     for result in (tour.found, tour.mine):
-        assert result.metrics["heads"]["auroc"] > 0.8
+        assert result.metrics["heads"]["identifiable"]["auroc"] >= result.metrics["heads"]["auroc"] > 0.8
+        assert result.metrics["chosen"]["core_found"] > 0.8
         assert result.record["weights_hash"] == tour.subject.weights_hash
     assert tour.mine.record["technique"] == "alone" and len(tour.mine.circuit.edges) == 8
 

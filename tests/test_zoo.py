@@ -56,10 +56,9 @@ def test_on_resampled_inputs_all_but_a_few_hold() -> None:
     """What version 1 demanded. What version 2 demands beyond it was no aim when these subjects were trained."""
     short = set()
     for name in (name for name, kind in BUNDLED if kind == "siit"):
-        certificate = load_card(name, "siit")["certificate"]
-        shares = [certificate[key] for key in ("accuracy", "iia_min", "strict_min", "edges_heads", "edges")]
-        shares += [worst["accuracy"] for worst in certificate["worst_edge"].values()]
-        short |= {name} if min(shares) < THRESHOLD else set()
+        resampled = demands(load_card(name, "siit")["certificate"] | {"version": 1})
+        assert len(resampled) == 7 and {each.by for each in resampled} == {"", "the source's"}
+        short |= set() if all(each.is_met for each in resampled) else {name}
     assert short == {"22", "ioi", "ioi_next_token"}
 
 
