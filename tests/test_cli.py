@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -20,10 +21,12 @@ import pytest
 
 import interpbench as ib
 from interpbench.certificate import certify as certificate
+from interpbench.certificate.certificate import THRESHOLD, VERSION, Headline, demands
+from interpbench.certificate.classify import ON_CARD
 from interpbench.certificate.differences import differences
 from interpbench.cli import console
 from interpbench.runs import make as making
-from interpbench.subjects.card import certificate_rows
+from interpbench.subjects.card import WHY, certificate_tables
 from interpbench.subjects.subject import Subject
 from interpbench.trainers.settings import Config
 
@@ -117,11 +120,12 @@ def test_models_with_their_certificates(cli: Callable) -> None:
     rows = json.loads(cli("list", "models", "--json").out)["models"]
     by_name = {(row["case"], row["model"]): row for row in rows}
     mine, card = by_name["3", "siit"], ib.load_subject("3").card
-    told = card["certificate"]
-    assert mine["certified"] is told["certified"] and mine["edges"] == told["edges"]
-    assert mine["worst_edge"] == told["worst_edge"]["edges"]["accuracy"] and mine["steps"] == card["trainer"]["steps"]
-    assert by_name["3", "tracr"]["certified"] is None
-    assert "worst_edge" in cli("list", "models").out
+    headline = dataclasses.asdict(Headline.of_card(card))
+    assert mine.items() >= headline.items() and headline["edges"] == card["certificate"]["edges"]
+    assert mine["steps"] == card["trainer"]["steps"]
+    assert by_name["3", "tracr"]["certified"] is by_name["3", "tracr"]["version"] is None
+    said = cli("list", "models").out
+    assert all(column in said for column in ("certified", "version", "positions", "zero", "exclusive"))
 
 
 def test_plugins_as_json(cli: Callable) -> None:
@@ -148,6 +152,15 @@ def test_show_to_people_and_draw(cli: Callable, subject_folder: Path, tmp_path: 
     assert cli(*words).status == 2
     assert cli(*words, "--force").status == 0
     assert cli(*words[:-1], tmp_path / "nowhere" / "a.svg").status == 1
+
+
+def test_show_tells_what_can_be_seen(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = cli("show", "3").out
+    known = ib.load_subject("3").card["edge_classes"]["resample"]["classes"]
+    for edge, kind in known.items():
+        (line,) = [line for line in said.splitlines() if re.match(rf"\W*{re.escape(edge)}\s", line)]
+        assert kind in line and WHY[kind] in line
 
 
 def test_show_without_a_subject(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -202,8 +215,12 @@ def test_verify(cli: Callable, monkeypatch: pytest.MonkeyPatch, subject_folder: 
     ended = cli("verify", "3,7", "--model", "tracr", "--json")
     for facts in json.loads(ended.out):
         measured = facts["certificate"]
-        assert measured["accuracy"] == measured["iia_min"] == measured["edges"] == 1 and measured["certified_edges"]
-    assert ended.status == 0 and "certified" in cli("verify", "3", "--model", "tracr").out
+        assert measured["accuracy"] == measured["iia_min"] == measured["edges"] == 1
+        assert measured["certified"] is all(each.is_met for each in demands(measured)) is (facts["case"] == "3")
+        assert facts["edge_classes"].keys() == set(ON_CARD) and facts["off"] == []
+    assert ended.status == 1, "case 7 reads a constant through edges outside its circuit: zeros see it"
+    ended = cli("verify", "3", "--model", "tracr")
+    assert ended.status == 0 and "case 3, model tracr: certified" in ended.out
     ended = cli("verify", "3", "--model", subject_folder)
     assert ended.status == 1 and ended.err.startswith("error: case 3: the subject does not fit the alignment")
 
@@ -306,15 +323,20 @@ def test_train_several(cli: Callable, tmp_path: Path) -> None:
 
 
 def test_of_several_seeds_the_best_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    lowest = {5: (False, 0.7), 6: (False, 0.8), 7: (True, 0.99), 8: (True, 0.995)}
-    parts = ("accuracy", "iia_min", "strict_min", "edges")
+    """The first that is certified; else that of the most demands met; of these, that of the best lowest share."""
+    lowest = {5: 0.7, 6: 0.8, 7: 0.99, 8: 0.995}
+
+    def all_of(numbers: Any, share: float) -> Any:
+        if isinstance(numbers, dict):
+            return {name: value if name == "threshold" else all_of(value, share) for name, value in numbers.items()}
+        return share if isinstance(numbers, float) else numbers
 
     def make_subject(trainer: Any, case: Any, config: Any, checkpoints: Path, progress: Callable) -> Subject:
-        certified, share = lowest[config.seed]
-        told = dict.fromkeys(parts, share) | {"certified": certified, "certified_edges": certified}
+        told = all_of(full, lowest[config.seed]) | {"version": VERSION, "certified": lowest[config.seed] >= THRESHOLD}
         return dataclasses.replace(subject, card=subject.card | {"certificate": told, "seed": config.seed})
 
     subject = ib.load_subject("3")
+    full = subject.card["certificate"]
     monkeypatch.setattr(making, "make_subject", make_subject)
     for seeds, best in ((1, 5), (2, 6), (4, 7)):
         asked = making.Asked("siit", "3", Config(seed=5), tmp_path / str(seeds), seeds, False)
@@ -455,20 +477,21 @@ def test_without_the_tracr_extra(tmp_path: Path, process: Callable, subject_fold
 
 
 def test_certificates_are_short_to_people() -> None:
-    certificate = {
-        "certified": True,
-        "iia": {"a_1": 0.5, "b": None},
-        "strict": {f"m{i}": 1 - i / 10 for i in range(8)},
-        "worst_edge": {"heads": {"edge": "m0->m1", "accuracy": 0.25}},
-    }
-    assert certificate_rows(certificate) == [
-        ("certified", True),
-        ("iia: a 1", 0.5),
-        ("iia: b", None),
-        ("strict: lowest of 8", "0.300 (m7)"),
-        ("worst edge: heads: edge", "m0->m1"),
-        ("worst edge: heads: accuracy", 0.25),
-    ]
+    """What is demanded, one line each; of what is only reported, the lowest of many numbers."""
+    card = ib.load_subject("3").card
+    certificate = card["certificate"]
+    shown, reported, classes = certificate_tables("case 3", card)
+    assert shown.title == f"case 3: {'certified' if certificate['certified'] else 'not certified'}"
+    asked = [(each.replaced, each.by, 0.99, each.share) for each in demands(certificate)]
+    assert [row[:4] for row in shown.rows] == asked and len(asked) == 18
+    assert [row[4] for row in shown.rows] == ["yes" if each.is_met else "no" for each in demands(certificate)]
+    rows = dict(reported.rows)
+    lowest = min(certificate["necessity"], key=certificate["necessity"].__getitem__)
+    assert rows["necessity: lowest of 5"] == f"{certificate['necessity'][lowest]:.3f} ({lowest})"
+    assert rows["accuracy"] == certificate["accuracy"] and "iia" not in rows and "positions" not in rows
+    assert [row[0] for row in classes.rows] == list(ON_CARD)
+    assert sum(classes.rows[0][2:6]) == 5, "every true edge has a class"
+    assert certificate_tables("no certificate", {"certificate": None}) == []
 
 
 @pytest.mark.parametrize("terminal", [True, False])
