@@ -1,18 +1,15 @@
 """The certificate says yes to a subject that is right by construction and names what was broken in another."""
 
-from dataclasses import replace
-
 import pytest
-import torch
 
 import interpbench
-from interpbench.cases import Case
 from interpbench.cases.pairs import fresh_data
 from interpbench.certificate import certify as certifying
 from interpbench.certificate.certificate import Certificate, demands
 from interpbench.certificate.certify import certify, necessity, shorter_inputs
 from interpbench.graph import Circuit
-from interpbench.transformer import Transformer, initialize
+from interpbench.transformer import Transformer
+from tests.padded import padded
 
 ROWS = 120
 
@@ -21,39 +18,6 @@ ROWS = 120
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not every input of case 7."""
     monkeypatch.setattr(certifying, "EXHAUSTIVE", ROWS)
-
-
-def padded(name: str, n_layers: int = 2, n_heads: int = 3, noise: float = 0.3) -> tuple[Case, Transformer, Circuit]:
-    """The compiled reference inside a larger transformer.
-
-    The further nodes read everything and write, lively, into eight dimensions that nobody else reads.
-    """
-    case = interpbench.load_case(name)
-    reference = case.reference().model
-    small = reference.config
-    big = replace(
-        small, n_layers=n_layers, n_heads=n_heads, d_model=small.d_model + 8, d_mlp=small.d_mlp + 5, n_ctx=small.n_ctx
-    )
-    drawn = initialize(big, 0).weights
-    weights = {}
-    for key, shape in big.weight_shapes().items():
-        new = torch.zeros(shape)
-        if key in reference.weights:
-            old = reference.weights[key]
-            new[tuple(slice(0, n) for n in old.shape)] = old
-        weights[key] = new
-    used = case.reference().components
-    for node in big.graph.nodes:
-        if node not in used:
-            layer, _, head = node.removeprefix("a").removeprefix("m").partition(".h")
-            keys = [f"attn.W_{x}" for x in "QKVO"] if head else ["mlp.W_in", "mlp.W_out"]
-            for key in (f"blocks.{layer}.{k}" for k in keys):
-                at = int(head) if head else slice(None)
-                new = drawn[key][at] * noise / drawn[key].std()
-                if key.endswith(("W_O", "W_out")):
-                    new[..., : small.d_model] = 0
-                weights[key][at] = new
-    return case, Transformer(big, weights), Circuit(big.graph, case.reference().edges)
 
 
 def unmet(certificate: Certificate) -> set[tuple[str, str, str]]:
