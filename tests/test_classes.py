@@ -212,7 +212,7 @@ def test_random_orders_find_what_a_search_through_all_subsets_finds(name: str, a
     agree(*TOYS[name](ablation))
 
 
-@pytest.mark.parametrize("ablation", ["resample", "positions"])
+@pytest.mark.parametrize("ablation", ["resample", "positions", "zero"])
 def test_random_orders_find_the_same_in_the_subject_with_three_copies(ablation: Ablation) -> None:
     agree(*majority(ablation))
 
@@ -331,7 +331,7 @@ def test_kept_edges_on_a_path(graph: Graph, seed: int, density: float, resampled
     assert _on_paths(graph, kept, resampled).tolist() == expected
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.sampled_from(ABLATIONS), st.sampled_from([0.02, 0.1, 0.5]))
 def test_edges_off_every_path_and_unchanged_writers_change_no_answer(seed: int, ablation: Ablation, cut: float) -> None:
     """Sufficiency as the search sees it, against masks as they are; all edges of a random model are in the circuit."""
