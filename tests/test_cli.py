@@ -163,6 +163,17 @@ def test_show_tells_what_can_be_seen(cli: Callable, monkeypatch: pytest.MonkeyPa
         assert kind in line and WHY[kind] in line
 
 
+def test_classes_of_a_circuit_before_it_was_edited_are_not_shown(cli: Callable, tmp_path: Path) -> None:
+    folder = ib.save_subject(ib.load_subject("3"), tmp_path / "three")
+    circuit = json.loads((folder / "circuit.json").read_text())
+    words = ("show", "3", "--model", folder)
+    assert "no minimal circuit is without it" in " ".join(cli(*words).out.split())
+    (folder / "circuit.json").write_text(json.dumps(circuit | {"edges": [*circuit["edges"], "pos->m0"]}))
+    ended = cli(*words, "--plot", tmp_path / "a.svg")
+    said = " ".join(ended.out.split())
+    assert ended.status == 0 and "true circuit: 6 edges" in said and "minimal circuit" not in said
+
+
 def test_show_without_a_subject(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A case whose reference is no transformer, and which nobody has trained: still its circuit."""
     monkeypatch.setattr("interpbench.subjects.zoo.ZOO", tmp_path)

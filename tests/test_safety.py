@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import interpbench as ib
 from interpbench.cases.rasp import cache as compiled
+from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.graph.circuit_file import from_circuit_file
@@ -380,6 +381,7 @@ def pipe(name: str) -> Callable[[Path], None]:
 
 
 DEEP = b"[" * 100_000
+SEEN = EdgeClasses("resample", 0, 250, 4, 1.0, {"embed->m0": 4, "m0->logits": 0}, (), ("embed->m0",), 1.0).to_json()
 SUBJECTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a header of exabytes": (raw("weights.safetensors", header(1 << 60)), "unreadable"),
     "a header larger than the file": (raw("weights.safetensors", header(1 << 20)), "unreadable"),
@@ -408,6 +410,14 @@ SUBJECTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a card that is nowhere": (link("card.json", "nowhere"), "no such file"),
     "a case that is a list": (card(case=["3"]), "case is a list"),
     "a certificate that is a text": (card(certificate="yes"), "certificate is 'yes'"),
+    "classes of edges that are a list": (card(edge_classes=["core"]), "edge_classes is a list"),
+    "classes of edges of a text": (card(edge_classes={"resample": "core"}), "not the classes of edges"),
+    "classes of edges of a list": (card(edge_classes={"resample": ["core"]}), "not the classes of edges"),
+    "classes of edges without numbers": (card(edge_classes={"resample": {"classes": {}}}), "not the classes of edges"),
+    "classes of edges that say otherwise": (
+        card(edge_classes={"resample": SEEN | {"classes": dict.fromkeys(SEEN["kept"], "core")}}),
+        "the classes of edges are not what their counts say",
+    ),
     "classes that are a number": (card(classes=7), "classes is 7"),
     "classes that are no answers": (card(classes=[{"float": "os.system"}]), "`classes` is not a list of answers"),
     "classes of nothing": (card(classes=[{}]), "`classes` is not a list of answers"),
@@ -513,6 +523,16 @@ def test_a_hostile_circuit_file(data: Any) -> None:
         ("run.json", lambda record: record | {"circuit": {"n_layers": 10**9, "n_heads": 4}}),
         ("run.json", lambda record: record | {"seconds": "fast"}),
         ("run.json", lambda record: record | {"certified": "yes"}),
+        ("run.json", lambda record: record | {"schema": 1}),
+        ("run.json", lambda record: record | {"schema": "[" * 1000}),
+        ("run.json", lambda record: record | {"truth_hash": 0}),
+        ("run.json", lambda record: record | {"subject": None}),
+        ("run.json", lambda record: record | {"baseline": "no"}),
+        ("run.json", lambda record: record | {"passes": [1, 2]}),
+        ("run.json", lambda record: record | {"edge_classes": ["core"]}),
+        ("run.json", lambda record: record | {"bare": "all"}),
+        ("run.json", lambda record: record | {"certificate_version": "2"}),
+        ("run.json", lambda record: record | {"truth": {}}),
         ("scores.json", lambda scores: scores | {"cfg": {"n_layers": 10**9, "n_heads": 4}}),
         ("scores.json", lambda scores: scores | {"edges": 3}),
         ("run.json", None),

@@ -60,7 +60,7 @@ class EdgeClasses:
         return {**vars(self), "threshold": THRESHOLD, "classes": self.of_edges}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> EdgeClasses:
+    def from_json(cls, data: Any) -> EdgeClasses:
         """The inverse of `to_json`. Raises ValueError for data of another form."""
         try:
             facts = (str(data["ablation"]), int(data["seed"]), int(data["rows"]), int(data["orders"]))

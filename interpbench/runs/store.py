@@ -87,10 +87,11 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "model", "subject", "weights_hash", "truth_hash", "technique", "digest"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
     "certified": bool | None,
+    "certificate_version": int | None,
     "edge_classes": dict | None,
     "baseline": bool,
     **dict.fromkeys(("samples", "seed"), int),
-    "seconds": int | float,
+    **dict.fromkeys(("bare", "seconds"), int | float),
 }
 
 

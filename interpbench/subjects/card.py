@@ -83,9 +83,12 @@ WHY = {
 
 
 def classes_of_edges(edges: Sequence[str], card: Mapping[str, Any]) -> tuple[Table, list[str]]:
-    """A table of the true edges, with their classes under the ablations that have them; a line for each other one."""
+    """A table of the true edges, with their classes under the ablations that have them; a line for each other one.
+
+    Classes of other edges, those of a circuit before it was edited, are left out.
+    """
     stated = card.get("edge_classes") or {}
-    known = {ablation: found for ablation, found in stated.items() if found["classes"]}
+    known = {name: found for name, found in stated.items() if (found["classes"] or {}).keys() == set(edges)}
     why = known.get("resample") or next(iter(known.values()), None)
     rows = []
     for edge in edges:

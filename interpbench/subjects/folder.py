@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json, value_to_json
+from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
 from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing, write_text
 from interpbench.plugins import registry
@@ -78,6 +79,7 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     for key, kinds in CARD_KINDS.items():
         if not isinstance(card.get(key), kinds):
             raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
+    _check_edge_classes(card, folder / CARD)
     try:
         classes = None if classes is None else tuple(map(value_from_json, classes))
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -92,6 +94,15 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     subject = Subject(case, kind, model, read_circuit(folder), classes, card, name)
     check_fit(subject, folder)
     return subject
+
+
+def _check_edge_classes(card: Mapping[str, Any], path: Path) -> None:
+    for stated in (card.get("edge_classes") or {}).values():
+        try:
+            if EdgeClasses.from_json(stated).of_edges != stated["classes"]:
+                raise ValueError("the classes of edges are not what their counts say")
+        except (KeyError, ValueError) as error:
+            raise InterpbenchError(f"{path}: {first_line(error)}") from None
 
 
 def check_fit(subject: Subject, folder: Path) -> None:
