@@ -28,7 +28,7 @@ from interpbench.problem.problem import Problem, make_problem
 from interpbench.transformer.model import Transformer
 
 ORDERS = 32
-ROWS, ANSWERS = 250, 2500
+ROWS, ANSWERS = 1000, 5000
 """At least so many rows, and where an answer a row is few, so many answers."""
 SCREENED = 8
 """One row in so many decides on a set of edges that is far from sufficient."""
