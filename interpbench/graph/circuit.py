@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +54,11 @@ class Circuit:
     def members(self, granularity: Granularity) -> np.ndarray:
         """Which names of the universe belong to the circuit; bool `[universe]`."""
         return self.graph.merge(self.mask(), granularity) > 0
+
+    @property
+    def digest(self) -> str:
+        """Hash of the graph and the edges; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: `{"n_layers", "n_heads", "granularity", "edges"}`, edges in graph order."""

@@ -48,7 +48,8 @@ def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts
         raise InterpbenchError(f"case {name}: the subject does not fit the alignment: {error}") from error
     classes = stated_on_card(subject.case, model, circuit, check.seed)
     if check.write and folder is not None:
-        write_card(folder, {**subject.card, "certificate": certificate, CLASSES: classes})
+        measured = {"circuit_hash": circuit.digest, "certificate": certificate, CLASSES: classes}
+        write_card(folder, {**subject.card, **measured})
     facts = {"case": name, "model": subject.name, "weights_hash": subject.weights_hash}
     stated = subject.card.get("certificate")
     off = [] if check.write else differences(stated, certificate)

@@ -30,7 +30,7 @@ WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
 def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> Path:
     """Write a subject to a new folder, completely or not at all.
 
-    The weights' hash, the case and the classes are added to the card. Raises UsageError if the folder exists, unless
+    The hashes of weights and circuit, the case and the classes are added to the card. Raises UsageError if the folder exists, unless
     `force` replaces it, ValueError if the card lacks the program's digest.
     """
     from safetensors.torch import save_file
@@ -39,7 +39,7 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     refuse_existing(folder, force)
     card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
     classes = None if subject.classes is None else [value_to_json(value) for value in subject.classes]
-    card |= {"classes": classes, "weights_hash": subject.weights_hash}
+    card |= {"classes": classes, "weights_hash": subject.weights_hash, "circuit_hash": subject.circuit.digest}
     if missing := sorted(set(CARD_KEYS) - card.keys()):
         raise ValueError(f"the card of a subject needs {missing[0]!r}")
     weights = _smallest(subject.model.weights)
@@ -90,8 +90,10 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
         raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")
-    name = str(folder) if kind == "custom" else kind
-    subject = Subject(case, kind, model, read_circuit(folder), classes, card, name)
+    name, circuit = str(folder) if kind == "custom" else kind, read_circuit(folder)
+    if card.get("circuit_hash", circuit.digest) != circuit.digest:  # measured on another circuit
+        card = {**card, "certificate": None, "edge_classes": None}
+    subject = Subject(case, kind, model, circuit, classes, card, name)
     check_fit(subject, folder)
     return subject
 
