@@ -236,6 +236,28 @@ def test_verify(cli: Callable, monkeypatch: pytest.MonkeyPatch, subject_folder: 
     assert ended.status == 1 and ended.err.startswith("error: case 3: the subject does not fit the alignment")
 
 
+def test_verify_writes_what_it_measured(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=100))
+    subject = ib.load_subject("3")
+    card = {key: value for key, value in subject.card.items() if key not in ("certificate", "edge_classes")}
+    folder = ib.save_subject(dataclasses.replace(subject, card=card), tmp_path / "three")
+    words = ("verify", "3", "--model", folder, "--json")
+    measured = json.loads(cli(*words).out)
+    assert "certificate" not in json.loads((folder / "card.json").read_text()), "without --write nothing is written"
+    written = json.loads(cli(*words, "--write").out)
+    assert written == measured
+    read = ib.load_subject("3", folder)
+    assert read.card["certificate"] == measured["certificate"] and read.card["edge_classes"] == measured["edge_classes"]
+    assert {key: read.card[key] for key in card} == card and read.weights_hash == subject.weights_hash
+    assert json.loads(cli(*words).out)["off"] == [], "and it is reproduced"
+    spoiled = read.card | {"certificate": measured["certificate"] | {"accuracy": 0.5}}
+    (folder / "card.json").write_text(json.dumps(spoiled))
+    ended = cli(*words)
+    assert ended.status == 1 and json.loads(ended.out)["off"] and "accuracy: 0.5000" in ended.err
+    ended = cli("verify", "3", "--model", "tracr", "--write")
+    assert ended.status == 2 and "no card to write on" in ended.err and ended.err.count("\n") == 1
+
+
 def test_verify_knows_a_card_that_says_otherwise() -> None:
     measured = {
         "seed": 0,
