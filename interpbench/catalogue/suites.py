@@ -33,7 +33,7 @@ SUITES = {
         Suite("paper16", 1, "the sixteen cases of the paper (arXiv 2407.14494)", _named(*PAPER16)),
         Suite("all", 1, "every case with a compiled reference", lambda case: case.compiled),
         Suite("nontrivial", 1, "compiled cases whose true circuit holds an attention head", has_heads),
-        Suite("certified", 1, "cases whose bundled subject is certified", is_certified),
+        Suite("certified", 2, "cases whose bundled subject is certified", is_certified),
     )
 }
 
