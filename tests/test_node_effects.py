@@ -19,8 +19,8 @@ from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.circuit_score import circuit_scores, cut_mask, evaluate_circuit
 from interpbench.evaluation.faithfulness import faithfulness_curve
 from interpbench.evaluation.node_effects import METRICS, node_effects, pairs
-from interpbench.graph.ranking import auroc
 from interpbench.graph.circuit_file import to_circuit_file
+from interpbench.graph.ranking import auroc
 from interpbench.problem import ABLATIONS, make_problem
 from interpbench.report import charts
 

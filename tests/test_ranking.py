@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from interpbench.evaluation.judge import judge
-from interpbench.graph.ranking import auroc, average_precision, rates, roc
 from interpbench.graph import Circuit, EdgeScores, Graph
+from interpbench.graph.ranking import auroc, average_precision, rates, roc
 from interpbench.problem import Discovery
 
 SCORES = st.integers(2, 40).flatmap(

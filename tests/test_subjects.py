@@ -230,3 +230,15 @@ def test_a_reference_that_is_no_transformer_is_no_model() -> None:
     assert "tracr" not in zoo.models(ib.load_case("ioi"))
     with pytest.raises(UsageError, match="case ioi"):
         ib.load_subject("ioi", "tracr")
+
+
+def test_what_was_measured_on_another_circuit_does_not_count(tmp_path: Path) -> None:
+    subject = ib.load_subject("3")
+    folder = ib.save_subject(subject, tmp_path / "3")
+    assert ib.load_subject(None, folder).card["certificate"] == subject.card["certificate"]
+    circuit = json.loads((folder / folders.CIRCUIT).read_text())
+    circuit["edges"] = circuit["edges"][1:]
+    (folder / folders.CIRCUIT).write_text(json.dumps(circuit))
+    edited = ib.load_subject(None, folder)
+    assert edited.card["certificate"] is None and edited.card["edge_classes"] is None
+    assert edited.truth_hash != subject.truth_hash and edited.weights_hash == subject.weights_hash

@@ -30,8 +30,8 @@ WEIGHTS, CIRCUIT, CARD = "weights.safetensors", "circuit.json", "card.json"
 def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> Path:
     """Write a subject to a new folder, completely or not at all.
 
-    The hashes of weights and circuit, the case and the classes are added to the card. Raises UsageError if the folder exists, unless
-    `force` replaces it, ValueError if the card lacks the program's digest.
+    The hashes of weights and circuit, the case and the classes are added to the card. Raises UsageError if the folder
+    exists, unless `force` replaces it, ValueError if the card lacks the program's digest.
     """
     from safetensors.torch import save_file
 
