@@ -535,3 +535,15 @@ def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bo
     with console.progress("training", 3) as update:
         update(2, {"loss": 0.25, "steps": 8})
     assert ("training" in stderr.getvalue() and "loss 0.250" in stderr.getvalue()) == terminal
+
+
+def test_a_stored_subject_of_another_program_is_not_taken_for_trained(cli: Callable, tmp_path: Path) -> None:
+    for case in ("3", "7"):
+        ib.save_subject(ib.load_subject(case), tmp_path / case / "siit")
+    path = tmp_path / "3" / "siit" / "card.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "program_digest": "0" * 16}))
+    ended = cli("train", "siit", "--case", "3,7", "--out", tmp_path)
+    assert ended.status == 1 and "skipped, trained already: 7" in ended.out
+    assert "case 3 failed" in ended.err and "another program" in ended.err and "--force" in ended.err
+    ended = cli("train", "siit", "--case", "3,7", "--out", tmp_path, "--json")
+    assert [each["case"] for each in json.loads(ended.out)] == ["3"]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from interpbench.certificate.certificate import VERSION
 from interpbench.cli.app import (
     Ablation,
     AsJson,
@@ -199,6 +198,8 @@ def print_results(title: str, results: "Sequence[Result]") -> None:
 
 
 def _scores(result: "Result") -> list[Any]:
+    from interpbench.certificate.certificate import VERSION
+
     record, version = result.record, result.record["certificate_version"]
     seen = [result.metrics[granularity]["identifiable"] or {} for granularity in ("heads", "edges")]
     return [

@@ -64,14 +64,18 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
 
 
 def _train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> None:
+    from interpbench.runs.make import outdated
     from interpbench.subjects.folder import CARD
 
     fresh = [each for each in asked if each.force or not (each.folder / CARD).exists()]
     cards, errors = _make_all(fresh, jobs)
+    kept = [each for each in asked if each not in fresh]
+    errors |= {each.case: f"{each.folder}: {wrong}; --force replaces it" for each in kept if (wrong := outdated(each))}
     if as_json:
-        print_json([cards.get(each.case) or {"case": each.case, "error": errors.get(each.case)} for each in fresh])
+        told = [each.case for each in asked if each in fresh or each.case in errors]
+        print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in told])
     else:
-        _print(cards, errors, [each.case for each in asked if each not in fresh])
+        _print(cards, errors, [each.case for each in kept if each.case not in errors])
     if errors:
         raise typer.Exit(1)
 

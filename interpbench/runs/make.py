@@ -12,14 +12,15 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.certificate.certificate import Headline
-from interpbench.errors import InterpbenchError
+from interpbench.errors import InterpbenchError, shown
+from interpbench.files import read_json
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
 from interpbench.plugins.progress import ProgressEvent, notifier
 from interpbench.processes import tune_process
 from interpbench.subjects.card import card_numbers
 from interpbench.subjects.classes import CLASSES
-from interpbench.subjects.folder import save_subject
+from interpbench.subjects.folder import CARD, save_subject
 from interpbench.subjects.subject import Subject
 from interpbench.trainers.trainer import Trainer
 
@@ -73,6 +74,14 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
     save_subject(best, asked.folder, asked.force)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return {"case": case.name, **best.card, "weights_hash": best.weights_hash}
+
+
+def outdated(asked: Asked) -> str:
+    """Why a stored subject is not one of the case as it is now; empty if it is."""
+    stated = read_json(asked.folder / CARD).get("program_digest")
+    if stated == registry.load().case(asked.case).reference().digest:
+        return ""
+    return f"a subject of another program (hash {shown(stated)})"
 
 
 def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:
