@@ -73,7 +73,7 @@ def test_cases_without_the_model_are_left_out_and_told(tmp_path: Path, cli: Call
 
 
 def test_subjects_without_a_certificate_are_left_out_on_request(tmp_path: Path, cli: Callable) -> None:
-    words = ("bench", "--case", "3,ioi", "--techniques", "eap", "--dry-run", "--out", tmp_path, "--json")
+    words = ("bench", "--case", "11,ioi", "--techniques", "eap", "--dry-run", "--out", tmp_path, "--json")
     told = json.loads(cli(*words, "--certified").out)
     assert told["uncertified"] == {"siit": ["ioi"]} and len(told["runs"]) == 1
     assert len(json.loads(cli(*words).out)["runs"]) == 2
