@@ -22,7 +22,6 @@ from interpbench.certificate.certificate import THRESHOLD
 from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
-from interpbench.graph.names import node_of
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.transformer.model import Transformer
@@ -149,14 +148,6 @@ def _on_paths(graph: Graph, kept: Bool[np.ndarray, " edge"], resampled: bool) ->
     A node that no input reaches computes what it computes in the other run. That is what its cut edges carry only if
     values are resampled.
     """
-    index = {name: i for i, name in enumerate(graph.writers)}
-    ends = np.array([index.get(node_of(reader), -1) for reader in graph.readers])[graph.edge_reader]
     live = np.append(graph.live_writers(kept), True)  # the last: the logits
-    kept = kept & live[ends]
-    if not resampled:
-        return kept
-    reached = np.zeros(len(graph.writers) + 1, dtype=bool)
-    reached[:2] = True
-    for edge in np.flatnonzero(kept):  # edges are ordered by reader, so a writer is settled before it is read
-        reached[ends[edge]] |= reached[graph.edge_writer[edge]]
-    return kept & reached[graph.edge_writer]
+    kept = kept & live[graph.reader_writer[graph.edge_reader]]
+    return kept & graph.reached_writers(kept)[graph.edge_writer] if resampled else kept

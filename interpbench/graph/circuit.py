@@ -12,7 +12,7 @@ import numpy as np
 
 from interpbench.errors import shown, unknown
 from interpbench.graph.graph import Granularity, Graph
-from interpbench.graph.names import merged_node, node_of, split_edge
+from interpbench.graph.names import merged_node, split_edge
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,7 @@ class EdgeScores:
         values = np.asarray(scores, dtype=np.float64)
         if values.shape != (len(graph.writers),):
             raise ValueError(f"scores have shape {values.shape}, expected ({len(graph.writers)},): one per writer")
-        readers = [graph.writers.index(node_of(name)) for name in graph.readers[:-1]]
-        of_readers = np.append(values[readers], np.inf)
+        of_readers = np.append(values, np.inf)[graph.reader_writer]  # the last: the logits
         return cls(graph, np.minimum(values[graph.edge_writer], of_readers[graph.edge_reader]))
 
     def top(self, k: int) -> Circuit:

@@ -98,6 +98,12 @@ class Graph:
         return np.concatenate([[0], np.cumsum(self.fan_in)])
 
     @cached_property
+    def reader_writer(self) -> np.ndarray:
+        """Index of the writer that each reader is an input of, -1 for the logits; int `[reader]`."""
+        index = {name: i for i, name in enumerate(self.writers)}
+        return np.array([index.get(node_of(name), -1) for name in self.readers])
+
+    @cached_property
     def edge_reader(self) -> np.ndarray:
         """Reader index of every edge; int `[edge]`."""
         return np.repeat(np.arange(len(self.readers)), self.fan_in)
@@ -151,12 +157,18 @@ class Graph:
 
     def live_writers(self, kept: np.ndarray) -> np.ndarray:
         """Which writers reach the logits along kept edges; bool `[writer]` from bool `[edge]`."""
-        live = np.zeros(len(self.writers), dtype=bool)
+        live = np.append(np.zeros(len(self.writers), dtype=bool), True)  # the last: the logits
         for r in reversed(range(len(self.readers))):
-            name = node_of(self.readers[r])
-            if name == "logits" or live[self.writers.index(name)]:
+            if live[self.reader_writer[r]]:
                 live[: self.fan_in[r]] |= kept[self.starts[r] : self.starts[r + 1]]
-        return live
+        return live[:-1]
+
+    def reached_writers(self, kept: np.ndarray) -> np.ndarray:
+        """Which writers the inputs reach along kept edges, and they themselves; bool `[writer]` from bool `[edge]`."""
+        reached = np.arange(len(self.writers) + 1) < len(INPUTS)  # the last: the logits
+        for r, writer in enumerate(self.reader_writer):
+            reached[writer] |= (reached[: self.fan_in[r]] & kept[self.starts[r] : self.starts[r + 1]]).any()
+        return reached[:-1]
 
     @cached_property
     def _merged(self) -> dict[Granularity, tuple[tuple[str, ...], np.ndarray]]:

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from interpbench.graph.names import node_of
 from interpbench.problem.losses import Loss
 from interpbench.problem.problem import Problem
 from interpbench.transformer.layers import attend, block_of, mlp, norm_of, project, projections, unembed
@@ -50,8 +49,6 @@ class Incremental:
         self.cut = np.zeros(self.graph.n_edges, dtype=bool) if cut is None else cut.copy()
         self._kept = np.zeros((len(self.graph.readers), len(self.graph.writers)), dtype=np.float32)
         self._kept[self.graph.edge_reader, self.graph.edge_writer] = ~self.cut
-        nodes = [node_of(name) for name in self.graph.readers[:-1]]
-        self._node = np.array([self.graph.writers.index(name) for name in nodes])
         self._find_live()
 
         self._positions = _positions(problem)
@@ -101,7 +98,7 @@ class Incremental:
     def _find_live(self) -> None:
         """Update which readers have a path of kept edges to the logits."""
         writers = self.graph.live_writers(~self.cut)
-        self._live_readers = np.append(writers[self._node], True)
+        self._live_readers = np.append(writers, True)[self.graph.reader_writer]  # the last: the logits
 
     def _cut_into(self, reader: int) -> np.ndarray:
         """Writers whose edges into a reader are cut."""
