@@ -202,3 +202,8 @@ def test_killed_at_any_moment_it_ends_in_the_same_tables(tmp_path: Path) -> None
     last = subprocess.run([*command, tmp_path / "killed"], capture_output=True, text=True, check=True)
     shown = [ended.stdout.replace(str(tmp_path / name), "") for ended, name in ((whole, "whole"), (last, "killed"))]
     assert shown[0] == shown[1]
+
+
+def test_techniques_with_equal_settings_are_counted_apart(cli: Callable, tmp_path: Path) -> None:
+    told = cli("bench", "--case", "3", "--techniques", "norm,random", "--dry-run", "--out", tmp_path)
+    assert "2 runs: 1 cases, 1 models, 2 techniques" in told.out

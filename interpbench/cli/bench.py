@@ -89,9 +89,10 @@ def _announce(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> list[str]:
     from interpbench.runs.bench import estimate
     from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
-    count = {what: len({getattr(job, what) for job in plan.jobs}) for what in ("case", "model", "config")}
+    count = {what: len({getattr(job, what) for job in plan.jobs}) for what in ("case", "model")}
+    methods = len({(job.technique, job.config) for job in plan.jobs})
     lines = [
-        f"{len(plan.jobs)} runs: {count['case']} cases, {count['model']} models, {count['config']} techniques and "
+        f"{len(plan.jobs)} runs: {count['case']} cases, {count['model']} models, {methods} techniques and "
         f"settings; {len(plan.jobs) - len(to_do)} completed already"
     ]
     lines += [f"no {model} model, left out: {', '.join(names)}" for model, names in plan.missing.items()]
