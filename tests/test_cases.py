@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -228,13 +229,17 @@ def test_every_input_of_a_small_space() -> None:
     assert interpbench.load_case("ioi").all_inputs(10**30) is None
 
 
-def test_ioi_sentences() -> None:
-    case = interpbench.load_case("ioi")
-    clean, corrupted = (case.decode(x) for x in case.pairs(500, 0))
+IOI_FORMS = {"own": interpbench.load_case("ioi"), "published": interpbench.load_case("ioi").published_form}
+
+
+@pytest.mark.parametrize("form", IOI_FORMS)
+def test_ioi_sentences(form: str) -> None:
+    case = IOI_FORMS[form]
+    clean, corrupted = (case.decode(x) for x in case.pairs(2000, 0))
     orders = set()
     for sentence, abc in zip(clean, corrupted, strict=True):
         names = [word for word in sentence if word in ioi.NAMES]
-        assert len(sentence) == ioi.LENGTH and len(names) == 3 and len(set(names)) == 2
+        assert len(sentence) == case.max_length and len(names) == 3 and len(set(names)) == 2
         assert len(set(sentence)) == len(sentence) - 1, "no word but a name occurs twice"
         orders.add(names.index(names[2]))
         fresh = [word for word in abc if word in ioi.NAMES]
@@ -243,13 +248,36 @@ def test_ioi_sentences() -> None:
     assert orders == {0, 1}
 
 
+def test_ioi_names_stand_at_places_that_do_not_tell_of_each_other() -> None:
+    arrangements = Counter(_places(IOI_FORMS["own"], seed=1))
+    assert set(arrangements) == {(x, y, z) for x in (0, 1, 2) for y in (4, 5, 6) for z in (11, 12, 13)}
+    assert min(arrangements.values()) > 0.6 * max(arrangements.values()), "all alike, so that they are independent"
+    assert set(_places(IOI_FORMS["published"], seed=1)) == {(1, 3, 11)}
+
+
+def _places(case: Case, seed: int) -> list[tuple[int, ...]]:
+    sentences = case.decode(case.inputs(10_000, np.random.default_rng(seed)))
+    return [tuple(i for i, word in enumerate(sentence) if word in ioi.NAMES) for sentence in sentences]
+
+
+def test_places_enter_the_circuit_of_ioi_where_the_algorithm_needs_them() -> None:
+    """The published one, which keeps its program hash, lets them into m0 and through it into all."""
+    own, published = (case.reference() for case in IOI_FORMS.values())
+    heads = {f"pos->{head}<{x}>" for head in ("a1.h1", "a2.h1") for x in "qkv"}
+    circuits = [reference.circuit(reference.subject_config.graph).edges for reference in (own, published)]
+    assert circuits[0] - circuits[1] == heads and circuits[1] - circuits[0] == {"pos->m0"}
+    assert published.digest == "acf558850fac36a3" != own.digest and own.variables == published.variables
+
+
 def test_ioi_program_by_hand() -> None:
-    case = interpbench.load_case("ioi")
+    case = IOI_FORMS["published"]
     sentence = "When Mary and John got a ring at the park , John gave it to".split()
     assert case.expected(sentence) == [None] * 14 + ["Mary"]
     logits = case.reference().outputs(torch.tensor(case.encode([sentence])))[0, -1]
     ids = {token: i for i, token in enumerate(case.tokens)}
     assert logits[ids["Mary"]] == 10 and logits[ids["John"]] == 5 and logits[ids["park"]] == 0
+    moved = "Mary and their friend John got a ring right there , Mary quite gladly gave it to".split()
+    assert IOI_FORMS["own"].expected(moved) == [None] * 16 + ["John"]
 
 
 def test_what_is_no_input_is_refused_with_what_would_be_right() -> None:

@@ -358,7 +358,7 @@ def test_what_is_pulled_is_listed_without_anything_heavy(cli: Callable, hub: Hub
 @pytest.mark.parametrize("stored", [{"attn_scale": 8.0}, {"use_attn_scale": False}, {"attn_scale": -1.0}, {}])
 def test_shape_scale_norm_and_activation_are_the_stored_ones(tmp_path: Path, stored: dict[str, Any]) -> None:
     """A subject that knows more words than the case (GPT-2's, as the published ioi) keeps those of the case."""
-    case = replace(ib.load_case("ioi"), published_ids=tuple(range(207, -9, -2)))
+    case = replace(ib.load_case("ioi").published_form, published_ids=tuple(range(207, -9, -2)))
     config = Config(
         *(6, 4, 8, 2, 16, 20, 300, 300),
         act_fn="gelu_new",
@@ -385,7 +385,7 @@ def test_shape_scale_norm_and_activation_are_the_stored_ones(tmp_path: Path, sto
 
 @pytest.mark.parametrize("name", ["ioi", "ioi_next_token"])
 def test_every_token_has_an_id_of_its_own_in_gpt2(name: str) -> None:
-    case = ib.load_case(name)
+    case = ib.load_case(name).published_form
     assert case.published_ids is not None
     ids = dict(zip(case.tokens, case.published_ids, strict=True))
     assert len(set(case.published_ids)) == len(ids) and max(case.published_ids) == ids["BOS"] == 50256

@@ -106,7 +106,7 @@ def test_rows_carry_the_references_answers(name: str, in_part: float) -> None:
 
 def test_a_variable_taken_at_some_positions_only() -> None:
     """Name and suppressed name of two sentences with all names different, ABBA and BABA."""
-    case = interpbench.load_case("ioi")
+    case = interpbench.load_case("ioi").published_form
     clean = "When Mary and John got a ring at the park , John gave it to".split()
     other = "When Tom and Kate got a ring at the park , Tom gave it to".split()
     tokens, source = (torch.from_numpy(case.encode([words])) for words in (clean, other))
@@ -349,7 +349,7 @@ def test_how_silent_nodes_are_sampled() -> None:
 
 
 def test_readings_of_ioi() -> None:
-    case = interpbench.load_case("ioi")
+    case = interpbench.load_case("ioi").published_form
     sentence = "When Mary and John got a ring at the park , John gave it to".split()
     tokens = torch.from_numpy(case.encode([sentence]))
     told, sizes = case.reference().outputs_and_readings(tokens)[1], case.reference().reading_sizes

@@ -45,6 +45,14 @@ class Case:
     """Ids of `tokens` in the vocabulary of a published subject whose vocabulary is larger than the case's."""
     compiled: bool = False
     """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
+    form: Literal["own", "published"] = "own"
+    published: Case | None = None
+    """The form of the case that published subjects are about, of the same name, where it is not this one."""
+
+    @property
+    def published_form(self) -> Case:
+        """The case as published subjects know it."""
+        return self.published or self
 
     @property
     def n_ctx(self) -> int:

@@ -51,9 +51,10 @@ BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 def read_published(folder: Path, case: Case, source: Mapping[str, Any]) -> Subject:
     """The subject of a published folder, with the published circuit as its true one; nothing is measured.
 
-    `source` goes onto the card, with the hashes of the files. Of a model that knows more words than the case, those
-    of the case are kept. Raises InterpbenchError, naming the file, for what is damaged, hostile or does not fit.
+    The subject's case is the published form of the case. `source` goes onto the card, with the hashes of the files. Of
+    a model that knows more words than the case, those of the case are kept. Raises InterpbenchError, naming the file, for what is damaged, hostile or does not fit.
     """
+    case = case.published_form
     known = facts_of(case)
     with _blamed(folder / CONFIG):
         config = _config(read_plain(_bytes(folder / CONFIG)))

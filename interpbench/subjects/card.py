@@ -15,6 +15,9 @@ CARD_SCHEMA = 1
 
 CARD_KEYS = ("schema", "case", "classes", "weights_hash", "program_digest")
 
+HUB = "hub"
+"""Kind of a published subject, once `interpbench hub pull` has fetched and converted it."""
+
 CARD_KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "weights_hash", "program_digest"), str),
     **dict.fromkeys(("certificate", "trainer", "edge_classes"), dict | None),

@@ -14,7 +14,7 @@ from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
 from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing, write_text
 from interpbench.plugins import registry
-from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA
+from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA, HUB
 from interpbench.subjects.subject import Subject, misfits, weights_hash
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     if case is not None and case.name != name:
         raise UsageError(f"{folder} is a subject of case {brief(name)}, not of case {case.name}")
     case = case or registry.load_case(name)
+    if card.get("kind") == HUB:
+        case = case.published_form
     model = _read_weights(folder / WEIGHTS)
     if weights_hash(model) != stated:
         raise InterpbenchError(f"{folder / WEIGHTS}: the weights are not those of the card (hash {shown(stated)})")

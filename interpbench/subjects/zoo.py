@@ -17,15 +17,13 @@ from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
 from interpbench.files import cache_folder, read_json
 from interpbench.plugins import registry
-from interpbench.subjects.card import CARD_SCHEMA
+from interpbench.subjects.card import CARD_SCHEMA, HUB
 from interpbench.subjects.folder import CARD, WEIGHTS, read_subject
 from interpbench.subjects.subject import Subject, weights_hash
 
 ZOO = Path(__file__).parents[1] / "zoo"
 COMPILED = "tracr"
 """The model that is a case's compiled reference itself."""
-HUB = "hub"
-"""The published subject, once `interpbench hub pull` has fetched and converted it."""
 UNCERTIFIED = "Published subjects are not certified; `interpbench verify CASE --model MODEL` measures what holds."
 
 
@@ -70,8 +68,9 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
     """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
     or a folder.
 
-    For a folder the case may be None: its card names it. Raises UsageError for a model that does not exist or does
-    not belong to the case, InterpbenchError for a damaged folder, MissingExtra where the reference cannot be compiled.
+    For a folder the case may be None: its card names it. A published subject's case is the published form. Raises
+    UsageError for a model that does not exist or does not belong to the case, InterpbenchError for a damaged folder,
+    MissingExtra where the reference cannot be compiled.
     """
     if isinstance(case, str):
         case = registry.load_case(case)

@@ -1,14 +1,23 @@
 """Indirect object identification (arXiv 2211.00593) in a closed vocabulary, with a hand-written reference.
 
-"When Mary and John got a ring at the park, John gave it to" is answered by "Mary". Names stand at the same places in
-all templates, and no other word occurs twice in a sentence: a token seen before is always the repeated name.
+"When Mary and John got a ring at the park, John gave it to" is answered by "Mary". No word but the repeated name occurs
+twice in a sentence.
+
+There are two forms. Published subjects (arXiv 2407.14494) are about the published one: in its four templates each name
+always stands at the same place, and its circuit lets places into every head by way of m0. Half of the sentences then
+show the same places as any other, so a head that moves the place of a name instead of the name is right about those:
+*s_inhibition* stayed at .93 to .975 of interchanges in every trial, and at .5 to .65 in the bare circuit. In the form
+that subjects of ours are about, fillers move each name over three places, independently of the others, and places enter
+where the algorithm needs them: in the head that finds where a token stood before, and in the one that looks there.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.case import Case
@@ -27,18 +36,97 @@ NAMES = tuple(
 )
 PLACES = tuple("park school store house garden station office beach kitchen library hospital restaurant".split())
 OBJECTS = tuple("ring book ball letter drink basket kiss bone computer necklace snack guitar".split())
-TEMPLATES = tuple(
-    template.split()
-    for template in (
-        "When {0} and {1} got a {object} at the {place} , {2} gave it to",
-        "Then {0} and {1} bought a {object} near the {place} . {2} handed it to",
-        "After {0} and {1} found a {object} in the {place} , {2} passed it to",
-        "While {0} and {1} carried a {object} from the {place} , {2} offered it to",
-    )
+NAME_LOGIT, SUPPRESSED_LOGIT = 10.0, -15.0
+_NAME_SET = frozenset(NAMES)
+_PLACE, _OBJECT = "{place}", "{object}"
+
+
+@dataclass(frozen=True)
+class Form:
+    """Templates of one length, the true circuit of a subject that completes them, and sizes of such a subject."""
+
+    templates: tuple[tuple[str, ...], ...]
+    edges: tuple[str, ...]
+    sizes: Mapping[str, int]
+
+    @property
+    def length(self) -> int:
+        """Words of a sentence."""
+        return len(self.templates[0])
+
+    @property
+    def vocab(self) -> tuple[str, ...]:
+        """Every word that can occur."""
+        words = {word for template in self.templates for word in template if not word.startswith("{")}
+        return (*sorted(words), *NAMES, *PLACES, *OBJECTS)
+
+    def draw(self, rng: np.random.Generator, n: int) -> Inputs:
+        """Sentences in both orders (ABBA: the second name is repeated; BABA: the first)."""
+        import numpy as np
+
+        template, repeated = rng.integers(len(self.templates), size=n), rng.integers(2, size=n)
+        names = np.argsort(rng.random((n, len(NAMES))), axis=1)[:, :2]
+        place, thing = rng.integers(len(PLACES), size=n), rng.integers(len(OBJECTS), size=n)
+        third = np.where(repeated, names[:, 1], names[:, 0])
+        words = np.array(self.templates, dtype=object)[template]
+        slots = {"{0}": (NAMES, names[:, 0]), "{1}": (NAMES, names[:, 1]), "{2}": (NAMES, third)}
+        for slot, (choices, drawn) in (slots | {_PLACE: (PLACES, place), _OBJECT: (OBJECTS, thing)}).items():
+            row, column = np.nonzero(words == slot)
+            words[row, column] = np.array(choices, dtype=object)[drawn[row]]
+        return [tuple(sentence) for sentence in words.tolist()]
+
+
+def _reads(writer: str, *heads: str) -> tuple[str, ...]:
+    """A reference says which variable reads which, not whether as query, key or value: all three count."""
+    return tuple(f"{writer}->{head}<{x}>" for head in heads for x in "qkv")
+
+
+_SHARED_EDGES = (
+    *_reads("m0", "a1.h1", "a2.h1", "a4.h1"),
+    *_reads("a1.h1", "a2.h1"),
+    *_reads("a2.h1", "a4.h1"),
+    "a4.h1->logits",
 )
-LENGTH = 15
-_WORDS = {word for template in TEMPLATES for word in template if not word.startswith("{")}
-VOCAB: tuple[str, ...] = (*sorted(_WORDS), *NAMES, *PLACES, *OBJECTS)
+
+
+def _moving_templates() -> tuple[tuple[str, ...], ...]:
+    """In every style each name stands at each of its three places, whatever the places of the other two."""
+    styles = (
+        ("When", "got", "at", ",", "gave"),
+        ("Then", "bought", "near", ".", "handed"),
+        ("After", "found", "in", ",", "passed"),
+        ("While", "carried", "from", ",", "offered"),
+    )
+    between = ("and", "along with", "and their friend", "and their old friend", "and their very old friend")
+    last = ("quite gladly", "gladly", "")
+    templates = []
+    for (conjunction, got, at, stop, gave), first, second, third in itertools.product(styles, *[range(3)] * 3):
+        before = ("", conjunction, f"{conjunction} yesterday")[first]
+        where = ("", "there", "right there", f"{at} the {_PLACE}", f"right {at} the {_PLACE}")[2 + third - second]
+        names = f"{before} {{0}} {between[2 + second - first]} {{1}}"
+        templates.append(f"{names} {got} a {_OBJECT} {where} {stop} {{2}} {last[third]} {gave} it to")
+    return tuple(tuple(template.split()) for template in templates)
+
+
+MOVING = Form(
+    templates=_moving_templates(),
+    edges=("embed->m0", *_reads("pos", "a1.h1", "a2.h1"), *_SHARED_EDGES),
+    sizes={"d_model": 128, "d_head": 48, "d_mlp": 512},
+)
+PUBLISHED = Form(
+    templates=tuple(
+        tuple(template.split())
+        for template in (
+            "When {0} and {1} got a {object} at the {place} , {2} gave it to",
+            "Then {0} and {1} bought a {object} near the {place} . {2} handed it to",
+            "After {0} and {1} found a {object} in the {place} , {2} passed it to",
+            "While {0} and {1} carried a {object} from the {place} , {2} offered it to",
+        )
+    ),
+    edges=("embed->m0", "pos->m0", *_SHARED_EDGES),
+    sizes={"d_model": 64, "d_head": 16, "d_mlp": 256},
+)
+LENGTH = MOVING.length
 
 GPT2_IDS = tuple(
     int(number)
@@ -51,28 +139,9 @@ GPT2_IDS = tuple(
     1524 26906 4429 3650 262 284
     """.split()
 )
-"""Our tokens, in order, in GPT-2's vocabulary, which published subjects speak: each is a single token there (words
-inside a sentence with the blank before them, BOS as end of text).
+"""Tokens of the published form, in order, in GPT-2's vocabulary, which published subjects speak: each is a single token
+there (words inside a sentence with the blank before them, BOS as end of text).
 """
-
-NAME_LOGIT, SUPPRESSED_LOGIT = 10.0, -15.0
-
-
-def draw(rng: np.random.Generator, n: int) -> Inputs:
-    """Sentences in both orders (ABBA: the second name is repeated; BABA: the first)."""
-    import numpy as np
-
-    template, repeated = rng.integers(len(TEMPLATES), size=n), rng.integers(2, size=n)
-    names = np.argsort(rng.random((n, len(NAMES))), axis=1)[:, :2]
-    place, thing = rng.integers(len(PLACES), size=n), rng.integers(len(OBJECTS), size=n)
-    return [
-        _fill(TEMPLATES[t], (NAMES[a], NAMES[b], NAMES[(a, b)[r]]), PLACES[p], OBJECTS[o])
-        for t, r, (a, b), p, o in zip(template, repeated, names, place, thing, strict=True)
-    ]
-
-
-def _fill(template: Sequence[str], names: Sequence[str], place: str, thing: str) -> tuple[str, ...]:
-    return tuple(word.format(*names, place=place, object=thing) for word in template)
 
 
 def abc(rng: np.random.Generator, inputs: Inputs) -> Inputs:
@@ -85,16 +154,6 @@ def abc(rng: np.random.Generator, inputs: Inputs) -> Inputs:
         names = iter([NAMES[i] for i in candidates if NAMES[i] not in sentence])
         corrupted.append(tuple(next(names) if word in _NAME_SET else word for word in sentence))
     return corrupted
-
-
-_NAME_SET = frozenset(NAMES)
-
-
-# The reference says which variable reads which, not whether as query, key or value: all three count.
-_READS = (
-    *(("m0", "a1.h1"), ("m0", "a2.h1"), ("m0", "a4.h1")),
-    *(("a1.h1", "a2.h1"), ("a2.h1", "a4.h1")),
-)
 
 
 class IoiReference:
@@ -112,31 +171,26 @@ class IoiReference:
         "s_inhibition": ("a2.h1",),
         "name_mover": ("a4.h1",),
     }
-    edges = (
-        *("embed->m0", "pos->m0"),
-        *(f"{writer}->{head}<{x}>" for writer, head in _READS for x in "qkv"),
-        "a4.h1->logits",
-    )
 
-    def __init__(self, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, form: Form, tokens: tuple[Token, ...]) -> None:
         from interpbench.transformer.config import Config
 
         self.classes = tokens
         self.names = [i for i, token in enumerate(tokens) if token in _NAME_SET]
+        self.edges = form.edges
         self.subject_config = Config(
             n_layers=6,
             n_heads=4,
-            d_model=64,
-            d_head=16,
-            d_mlp=256,
-            n_ctx=LENGTH + 1,
+            n_ctx=form.length + 1,
             d_vocab=len(tokens),
             d_vocab_out=len(tokens),
             act_fn="gelu",
             attention_dir="causal",
             normalization_type="LNPre",
+            **form.sizes,
         )
-        facts = repr((tokens, TEMPLATES, NAME_LOGIT, SUPPRESSED_LOGIT, self.variables, self.edges))
+        templates = tuple(map(list, form.templates))  # lists: the published form keeps its hash
+        facts = repr((tokens, templates, NAME_LOGIT, SUPPRESSED_LOGIT, self.variables, self.edges))
         self.digest = hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def circuit(self, graph: Any) -> Any:
@@ -148,7 +202,7 @@ class IoiReference:
     @property
     def reading_sizes(self) -> dict[str, tuple[int, ...]]:
         """The place of an earlier same token, and the token to suppress."""
-        return {"duplicate": (LENGTH + 1,), "s_inhibition": (len(self.classes),)}
+        return {"duplicate": (self.subject_config.n_ctx,), "s_inhibition": (len(self.classes),)}
 
     def outputs(self, tokens: Any, source: Any = None, variable: Any = None, where: Any = None) -> Any:
         """Logits `[row, position, token]`; see `Reference.outputs`."""
@@ -217,33 +271,40 @@ def answer(tokens: Sequence[Token]) -> list[Any]:
     return [None] * (len(tokens) - 1) + [single[0] if single else None]
 
 
-def _case(name: str, description: str, next_token: bool) -> Case:
+def _case(sentences: Form, name: str, description: str, next_token: bool, **facts: Any) -> Case:
     @functools.cache
     def reference() -> IoiReference:
-        return IoiReference(case.tokens)
+        return IoiReference(sentences, case.tokens)
 
     case = Case(
         name=name,
         description=description,
         output="categorical",
-        vocab=VOCAB,
-        max_length=LENGTH,
-        min_length=LENGTH,
+        vocab=sentences.vocab,
+        max_length=sentences.length,
+        min_length=sentences.length,
         program=answer,
         reference=reference,
-        draw=draw,
+        draw=sentences.draw,
         counterfactual=abc,
         scored="last",
         next_token=next_token,
         special=(BOS,),
-        published_ids=GPT2_IDS,
+        **facts,
     )
     return case
 
 
-ioi = _case("ioi", "Who is given the object: the name that is not repeated, at the last position.", next_token=False)
-ioi_next_token = _case(
-    "ioi_next_token",
-    "As ioi, in a language model: every next token is learnt, the last with weight 10.",
+def _both_forms(*facts: Any, next_token: bool) -> Case:
+    published = _case(PUBLISHED, *facts, next_token=next_token, form="published", published_ids=GPT2_IDS)
+    return _case(MOVING, *facts, next_token=next_token, published=published)
+
+
+ioi = _both_forms(
+    *("ioi", "Who is given the object: the name that is not repeated, at the last position."),
+    next_token=False,
+)
+ioi_next_token = _both_forms(
+    *("ioi_next_token", "As ioi, in a language model: every next token is learnt, the last with weight 10."),
     next_token=True,
 )
