@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
 from interpbench.cases.rasp import compiler as rasp
-from interpbench.cases.rasp.compiler import compile_program, subject_config
+from interpbench.cases.rasp.compiler import compile_program, refused_in_one_line, subject_config
 from interpbench.cases.rasp.fingerprint import fingerprint
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import value_from_json, value_to_json
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 def compiled(program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment) -> RaspReference:
     """As `compile_program`, from the cache if possible. A file that cannot be read is compiled anew."""
-    key = fingerprint(program, case.vocab, case.max_length)
+    with refused_in_one_line(case):
+        key = fingerprint(program, case.vocab, case.max_length)
     if key is None:
         return compile_program(program, case, causal, subject, alignment)
     source = Path(rasp.__file__).read_bytes()

@@ -7,8 +7,10 @@ Source of the construction: Lindner et al. 2023 (arXiv 2301.05062).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import BOS, PAD
+from interpbench.errors import UsageError, one_line
 from interpbench.graph.names import edge_name, head_name, mlp_name, node_of, readers_of, split_edge
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
@@ -31,11 +34,15 @@ def compile_program(
 ) -> RaspReference:
     """Compile a program as Tracr does, into our transformer.
 
-    `subject` overrides sizes of the subject's default shape (see `subject_config`). Raises what Tracr raises for a
-    program that it cannot compile.
+    `subject` overrides sizes of the subject's default shape (see `subject_config`). Raises UsageError for a program
+    that Tracr cannot compile, or that does not fit the case.
     """
-    extracted, plan = _plan(program, case)
-    model = _assemble(plan, causal)
+    with refused_in_one_line(case):
+        expressions = _expressions(program)
+        _refuse(expressions, case)
+        _number(expressions)
+        extracted, plan = _plan(program, case)
+        model = _assemble(plan, causal)
     edges = frozenset(_true_edges(extracted.graph, extracted.sink, _locate(extracted.graph, plan)))
     used = {node_of(end) for edge in edges for end in split_edge(edge)}
     return RaspReference(
@@ -71,7 +78,6 @@ def _plan(program: SOp, case: Case) -> tuple[Any, _Plan]:
     from tracr.craft import bases, transformers
     from tracr.rasp import rasp
 
-    _number(program)
     extracted = rasp_to_graph.extract_rasp_graph(program)
     basis_inference.infer_bases(extracted.graph, extracted.sink, set(case.vocab), case.max_length)
     bos = bases.BasisDirection(rasp.tokens.label, BOS)
@@ -83,29 +89,89 @@ def _plan(program: SOp, case: Case) -> tuple[Any, _Plan]:
     tokens = bases.VectorSpaceWithBasis.from_values(rasp.tokens.label, {*case.vocab, BOS, PAD})
     indices = bases.VectorSpaceWithBasis.from_values(rasp.indices.label, range(case.max_length))
     output = bases.VectorSpaceWithBasis(extracted.sink[nodes.OUTPUT_BASIS])
+    residual = bases.join_vector_spaces(craft.residual_space, tokens, indices, output)
+    _refuse_spaces(output, residual)
     return extracted, _Plan(
         heads=[(layer, h, head) for layer, block in attention for h, head in enumerate(block.heads())],
         mlps=[(layer, block) for layer, block in layers if isinstance(block, transformers.MLP)],
         tokens=tokens,
         indices=indices,
         output=output,
-        residual=bases.join_vector_spaces(craft.residual_space, tokens, indices, output),
+        residual=residual,
     )
 
 
-def _number(program: SOp) -> None:
-    """Number the program's expressions breadth first.
+def _expressions(program: SOp) -> list[RASPExpr]:
+    """The program's expressions, each once, breadth first."""
+    found: dict[int, RASPExpr] = {id(program): program}
+    queue: list[RASPExpr] = [program]
+    for expr in queue:
+        fresh = {id(child): child for child in expr.children if id(child) not in found}
+        found |= fresh
+        queue.extend(fresh.values())
+    return queue
+
+
+def _number(expressions: Iterable[RASPExpr]) -> None:
+    """Number the program's expressions.
 
     Tracr's labels end in a count over all expressions of the process, and the order of the residual stream follows
     the labels: without this the same program would compile to permuted weights, and another digest, each time.
     """
-    found: dict[int, RASPExpr] = {id(program): program}
-    queue: list[RASPExpr] = [program]
-    for number, expr in enumerate(queue):
+    for number, expr in enumerate(expressions):
         vars(expr)["unique_id"] = f"{number:04d}"
-        fresh = {id(child): child for child in expr.children if id(child) not in found}
-        found |= fresh
-        queue.extend(fresh.values())
+
+
+@contextmanager
+def refused_in_one_line(case: Case) -> Iterator[None]:
+    """Turn any error inside into a UsageError of one line that names the case.
+
+    Tracr refuses programs with errors of many kinds, and the functions in a program can raise anything.
+    """
+    try:
+        yield
+    except Exception as error:  # what exactly is Tracr's, or the program's, to say
+        raise UsageError(f"case {case.name}: its program cannot be compiled: {one_line(error)}") from error
+
+
+def _refuse(expressions: Sequence[RASPExpr], case: Case) -> None:
+    """Raise UsageError for what Tracr refuses without saying why, or compiles to wrong answers."""
+    from tracr.compiler import validating
+    from tracr.rasp import rasp
+
+    program = expressions[0]
+    kinds = (rasp.TokensType, rasp.IndicesType, rasp.Map, rasp.SequenceMap, rasp.Select, rasp.Aggregate)
+    unknown = [type(expr).__name__ for expr in expressions if not isinstance(expr, (*kinds, rasp.SelectorWidth))]
+    invalid = [f"{each.expr.name}: {each.reason}" for each in validating.static_validate(program)]
+    if unknown:
+        why = f"Tracr compiles no {unknown[0]}"
+    elif invalid:
+        why = " ".join(invalid[0].split())
+    elif len(expressions) == 1:
+        why = "it only repeats its input"
+    elif program.annotations["encoding"].value != case.output:
+        why = f"its output is {program.annotations['encoding'].value}, the case's {case.output}"
+    elif taken := sorted({BOS, PAD} & set(case.vocab)):
+        why = f"the token {taken[0]} is reserved"
+    else:
+        return
+    raise UsageError(why)
+
+
+def _refuse_spaces(output: Any, residual: Any) -> None:
+    """Raise UsageError for spaces without a meaning: no answer at all, or directions whose order goes in a circle.
+
+    Numbers are ordered by size, and a number and a text by their texts: 2 < 10 < "1a" < 2. Tracr pairs directions by
+    their order, so a model with such values answers wrongly, and differently from process to process.
+    """
+    if not output.basis:
+        raise UsageError("it has no value anywhere")
+    values: dict[str, list[Any]] = {}
+    for direction in residual.basis:
+        values.setdefault(direction.name, []).append(direction)
+    for same in values.values():
+        if len({isinstance(each.value, str) for each in same}) > 1 and any(b < a for a, b in combinations(same, 2)):
+            raise UsageError(f"numbers and texts of {same[0].name} have no order; make all of them texts")
 
 
 def subject_config(reference: Config, sizes: Mapping[str, int]) -> Config:
@@ -164,7 +230,7 @@ def _reference_config(plan: _Plan, causal: bool) -> Config:
         n_layers=1 + max([layer for layer, *_ in plan.heads] + [layer for layer, _ in plan.mlps]),
         n_heads=1 + max((h for _, h, _ in plan.heads), default=0),
         d_model=plan.residual.num_dims,
-        d_head=max((max(head.w_qk.matrix.shape) for _, _, head in plan.heads), default=1),
+        d_head=max((max(*head.w_qk.matrix.shape, head.w_ov.matrix.shape[1]) for _, _, head in plan.heads), default=1),
         d_mlp=max((block.fst.output_space.num_dims for _, block in plan.mlps), default=1),
         n_ctx=len(plan.indices.basis) + 1,
         d_vocab=plan.tokens.num_dims,
