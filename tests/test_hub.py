@@ -40,7 +40,7 @@ from interpbench.hub.unpickle import read_plain
 from interpbench.plugins.registry import load
 from interpbench.subjects import zoo
 from interpbench.subjects.zoo import UNCERTIFIED
-from interpbench.transformer import Config, initialize
+from interpbench.transformer import Config, Transformer, initialize
 
 DATA = Path(__file__).parent / "data" / "hub"
 CHECK = json.loads((DATA / "check.json").read_text())
@@ -359,26 +359,15 @@ def test_what_is_pulled_is_listed_without_anything_heavy(cli: Callable, hub: Hub
 def test_shape_scale_norm_and_activation_are_the_stored_ones(tmp_path: Path, stored: dict[str, Any]) -> None:
     """A subject that knows more words than the case (GPT-2's, as the published ioi) keeps those of the case."""
     case = replace(ib.load_case("ioi").published_form, published_ids=tuple(range(207, -9, -2)))
-    config = Config(
-        *(6, 4, 8, 2, 16, 20, 300, 300),
-        act_fn="gelu_new",
-        attention_dir="causal",
-        normalization_type="LNPre",
-        attn_scale={8.0: 8.0, -1.0: 0.0}[stored.get("attn_scale", -1.0)] if stored.get("use_attn_scale", True) else 1.0,
-    )
-    model = initialize(config, seed=0)
-    names = "n_layers n_heads d_model d_head d_mlp n_ctx d_vocab d_vocab_out act_fn attention_dir normalization_type"
-    fields = {name: getattr(config, name) for name in names.split()} | stored | {"eps": 1e-5}
-    mlp = "blocks.0.hook_mlp_out"
-    edges = [("blocks.0.hook_resid_pre", mlp), (mlp, "blocks.5.hook_resid_post")]
-    write_published(tmp_path, dict(model.weights), fields, edges)
+    model = write_published_ioi(tmp_path, 300, stored)
     subject = read_published(tmp_path, case, {})
     assert case.published_ids is not None
     theirs = torch.tensor(case.published_ids)
     ours = torch.tensor(case.inputs(8, np.random.default_rng(0)))
     expected = model(theirs[ours])[..., theirs]
     assert torch.allclose(subject.model(ours), expected, atol=1e-5)
-    assert subject.model.config.attn_scale == config.attn_scale and subject.model.config.normalization_type == "LNPre"
+    shape = subject.model.config
+    assert shape.attn_scale == model.config.attn_scale and shape.normalization_type == "LNPre"
     assert subject.classes == case.tokens
     assert subject.circuit.edges == {"embed->m0", "pos->m0", "m0->logits"}
 
@@ -390,6 +379,50 @@ def test_every_token_has_an_id_of_its_own_in_gpt2(name: str) -> None:
     ids = dict(zip(case.tokens, case.published_ids, strict=True))
     assert len(set(case.published_ids)) == len(ids) and max(case.published_ids) == ids["BOS"] == 50256
     assert (ids[","], ids["."], ids["the"], ids["Mary"], ids["When"]) == (11, 13, 262, 5335, 2215)
+
+
+def test_a_published_ioi_is_about_the_published_form(
+    cli: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the sentences it was trained on, whose names stand still, wherever a subject is named."""
+    case, folder = ib.load_case("ioi"), tmp_path / "ioi"
+    folder.mkdir()
+    write_published_ioi(folder, 50257, {})
+    hub.files = {f"ioi/{path.name}": path.read_bytes() for path in folder.iterdir()} | {"ioi/meta.json": b"{}"}
+    assert pull(cli, "ioi").status == 0 and cli("hub", "convert", folder, "--out", tmp_path / "own").status == 0
+    for model in ("hub", tmp_path / "own"):
+        subject = ib.load_subject("ioi", model)
+        assert subject.case is case.published_form is not case
+        assert subject.card["program_digest"] == subject.case.reference().digest != case.reference().digest
+        sentence = "When Mary and John got a ring at the park , John gave it to"
+        assert len(subject.predict([sentence.split()])[0]) == 15
+        assert cli("try", "ioi", *sentence.split(), "--model", model).status == 0
+    shown = json.loads(cli("show", "ioi", "--model", "hub", "--json").out)
+    assert (shown["n_ctx"], shown["circuit_size"]) == (16, 18)
+    assert cli("try", "ioi", *"Tom gladly gave it to Kim".split(), "--model", "hub").err.count("gladly") == 1
+    words = ("run", "eap", "--case", "ioi", "--model", "hub", "--samples", "20", "--protocol", "paper", "--json")
+    record = json.loads(cli(*words, "--out", tmp_path / "runs").out)
+    assert record["program_digest"] == case.published_form.reference().digest
+    monkeypatch.setattr(certificate, "certify", functools.partial(certificate.certify, rows=50))
+    assert json.loads(cli("verify", "ioi", "--model", "hub", "--json").out)["certificate"]["accuracy"] < 0.5
+
+
+def write_published_ioi(folder: Path, words: int, stored: dict[str, Any]) -> Transformer:
+    """A folder of a small model that knows so many words; `stored` is what its configuration says besides."""
+    config = Config(
+        *(6, 4, 8, 2, 16, 20, words, words),
+        act_fn="gelu_new",
+        attention_dir="causal",
+        normalization_type="LNPre",
+        attn_scale={8.0: 8.0, -1.0: 0.0}[stored.get("attn_scale", -1.0)] if stored.get("use_attn_scale", True) else 1.0,
+    )
+    model = initialize(config, seed=0)
+    names = "n_layers n_heads d_model d_head d_mlp n_ctx d_vocab d_vocab_out act_fn attention_dir normalization_type"
+    fields = {name: getattr(config, name) for name in names.split()} | stored | {"eps": 1e-5}
+    mlp = "blocks.0.hook_mlp_out"
+    edges = [("blocks.0.hook_resid_pre", mlp), (mlp, "blocks.5.hook_resid_post")]
+    write_published(folder, dict(model.weights), fields, edges)
+    return model
 
 
 def write_published(folder: Path, weights: dict[str, Any], fields: dict[str, Any], edges: list[Any]) -> None:

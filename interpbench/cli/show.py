@@ -27,11 +27,13 @@ def show(
     from interpbench.files import refuse_existing, write_new
     from interpbench.graph.drawing import circuit_svg
     from interpbench.plugins.registry import load_case
+    from interpbench.subjects.zoo import HUB
 
     chosen = load_case(case)
     if plot is not None:
         refuse_existing(plot, force)
     kind, shape, circuit, card = _model(chosen, model)
+    chosen = chosen.published_form if (card or {}).get("kind") == HUB else chosen
     published = _members(_published(chosen, circuit)) if chosen.compiled else None
     if plot is not None:
         known = ((card or {}).get("edge_classes") or {}).get("resample") or {}

@@ -26,15 +26,19 @@ def try_(
     """Show the answers of the program, its reference and the subject for one input."""
     from interpbench.cases.tokens import value_to_json
     from interpbench.plugins.registry import load_case
-    from interpbench.subjects.zoo import models
+    from interpbench.subjects.zoo import load_subject, models
 
     chosen = load_case(case)
+    model = model or next(iter(models(chosen)), "")
+    subject = load_subject(chosen, model) if model else None
+    chosen = subject.case if subject else chosen
     try:
         parsed = chosen.parse(tokens)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    model = model or next(iter(models(chosen)), "")
-    answers, missing = _answers(chosen, parsed, model)
+    answers, missing = _answers(chosen, parsed)
+    if subject:
+        answers = {**answers, "subject": subject.predict([parsed])[0]}
     wrong = _differences(chosen, answers, len(parsed))
     if as_json:
         values = {who: told and [value_to_json(value) for value in told] for who, told in answers.items()}
@@ -46,10 +50,8 @@ def try_(
     print_lines(missing)
 
 
-def _answers(case: "Case", tokens: Sequence[Any], model: str) -> tuple[Answers, list[str]]:
-    """The answers of all that can answer, and why others cannot."""
-    from interpbench.subjects.zoo import load_subject
-
+def _answers(case: "Case", tokens: Sequence[Any]) -> tuple[Answers, list[str]]:
+    """The answers of the program and its reference, and why either has none."""
     missing: set[str] = set()
 
     def unless_missing(answer: Callable[[], list[Any]]) -> list[Any] | None:
@@ -63,8 +65,6 @@ def _answers(case: "Case", tokens: Sequence[Any], model: str) -> tuple[Answers, 
         "program": unless_missing(lambda: case.expected(tokens)),
         "reference": unless_missing(lambda: _reference_answers(case, tokens)),
     }
-    if model:
-        answers["subject"] = load_subject(case, model).predict([tokens])[0]
     return answers, sorted(missing)
 
 

@@ -82,7 +82,7 @@ def realism(
         else:
             found = run(technique, subject, samples=samples, seed=seed, out=out)
             kept = _kept(found.scores, by, thresholds)
-        data = with_sources(draw(case, samples, seed), ablation, seed)
+        data = with_sources(draw(subject.case, samples, seed), ablation, seed)
         scores[name] = tuple(circuit_scores(subject, data, kept, by, ablation))
     natural = scores.get(NATURAL)
     curves = {name: ModelCurve(each, natural and correlation(each, natural)) for name, each in scores.items()}

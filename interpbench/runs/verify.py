@@ -10,6 +10,7 @@ from interpbench.certificate.certify import certify
 from interpbench.certificate.classify import stated_on_card
 from interpbench.certificate.differences import differences
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.plugins.registry import load_case
 from interpbench.processes import tune_process
 from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import write_card
@@ -39,7 +40,8 @@ def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts
     if check.write and folder is None:
         raise UsageError(f"model {check.model} is not stored: it has no card to write on")
     name, model, circuit = subject.case.name, subject.model, subject.circuit
-    if subject.case.reference().digest != subject.card["program_digest"]:
+    known = subject.case if subject.case.form == "published" else load_case(name)
+    if known.reference().digest != subject.card["program_digest"]:
         raise InterpbenchError(f"case {name} has changed since its subject was made: train it again")
     try:
         certificate = certify(subject.case, model, circuit, seed=check.seed).to_json()

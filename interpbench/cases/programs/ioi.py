@@ -100,7 +100,8 @@ def _moving_templates() -> tuple[tuple[str, ...], ...]:
     between = ("and", "along with", "and their friend", "and their old friend", "and their very old friend")
     last = ("quite gladly", "gladly", "")
     templates = []
-    for (conjunction, got, at, stop, gave), first, second, third in itertools.product(styles, *[range(3)] * 3):
+    for style, (first, second, third) in itertools.product(styles, itertools.product(range(3), repeat=3)):
+        conjunction, got, at, stop, gave = style
         before = ("", conjunction, f"{conjunction} yesterday")[first]
         where = ("", "there", "right there", f"{at} the {_PLACE}", f"right {at} the {_PLACE}")[2 + third - second]
         names = f"{before} {{0}} {between[2 + second - first]} {{1}}"
