@@ -47,7 +47,9 @@ class Case:
     """Whether the reference is itself a transformer, a compiled program that can be run like a subject."""
     form: Literal["own", "published"] = "own"
     published: Case | None = None
-    """The form of the case that published subjects are about, of the same name, where it is not this one."""
+    """The form of the case that published subjects are about, of the same name, where it is not this one; its own
+    `form` is "published".
+    """
 
     @property
     def published_form(self) -> Case:

@@ -3,12 +3,12 @@
 "When Mary and John got a ring at the park, John gave it to" is answered by "Mary". No word but the repeated name occurs
 twice in a sentence.
 
-There are two forms. Published subjects (arXiv 2407.14494) are about the published one: in its four templates each name
-always stands at the same place, and its circuit lets places into every head by way of m0. Half of the sentences then
-show the same places as any other, so a head that moves the place of a name instead of the name is right about those:
-*s_inhibition* stayed at .93 to .975 of interchanges in every trial, and at .5 to .65 in the bare circuit. In the form
-that subjects of ours are about, fillers move each name over three places, independently of the others, and places enter
-where the algorithm needs them: in the head that finds where a token stood before, and in the one that looks there.
+There are two forms. Published subjects (arXiv 2407.14494) are about the published one. In its four templates each name
+always stands at the same place, and its circuit lets places into every head by way of m0. In half of the interchanges
+the repeated name then stands at the same place in both sentences. A head that moves that place instead of the name is
+right about those, and *s_inhibition* stayed at .93 to .975 in all trials, at .5 to .65 in the bare circuit.
+Subjects of ours are about the other form. Fillers move each name over three places, independently of the others. Places
+enter where the algorithm needs them: in the head that finds where a token stood before, and the one that looks there.
 """
 
 from __future__ import annotations
