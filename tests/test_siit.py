@@ -391,7 +391,7 @@ def test_hints_ask_nodes_for_values() -> None:
     values = {name: value for name, (value,) in reference.outputs_and_readings(tokens)[1].items()}
     places, words = (size for (size,) in reference.reading_sizes.values())
     hints = Hints(reference, reference.subject_config.graph, places)
-    outputs = [torch.zeros(places, 16, 6) for _ in reference.subject_config.graph.writers]
+    outputs = [torch.zeros(places, tokens.shape[1], 6) for _ in reference.subject_config.graph.writers]
     readings = tuple(value[None] for value in values.values())
     free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), torch.ones(1, 6, 1) > 0, tokens[None], readings)
     weights = torch.zeros((places + words) * places)
