@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,19 @@ from typing import Any
 import pytest
 
 import interpbench as ib
+from interpbench import processes
 from interpbench.certificate import certify as certificate
 from interpbench.certificate.certificate import THRESHOLD, VERSION, Headline, demands
 from interpbench.certificate.classify import ON_CARD
 from interpbench.certificate.differences import differences
 from interpbench.cli import console
+from interpbench.errors import UsageError
+from interpbench.processes import Event
 from interpbench.runs import make as making
-from interpbench.subjects.card import WHY, certificate_tables
+from interpbench.subjects.card import WHY, card_numbers, certificate_tables, loudness
 from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import stored_card
+from interpbench.table import cell
 from interpbench.trainers.settings import Config
 
 HEAVY = (
@@ -355,6 +361,91 @@ def test_train_several(cli: Callable, tmp_path: Path) -> None:
     assert ended.status == 1 and json.loads(ended.out) == [error], "3 is there already"
 
 
+def test_the_table_after_training_is_the_state_of_all_cases(
+    cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was there already stands in it with the numbers of the card; a damaged one costs the others nothing."""
+
+    def run_jobs(work: Any, items: Any, jobs: int) -> Any:
+        for i, each in enumerate(items):
+            blocked = each.case == "4"
+            yield Event(i, error="no") if blocked else Event(i, value=cards[each.case])
+
+    monkeypatch.setattr(processes, "run_jobs", run_jobs)
+    cards = {case: ib.load_subject(case).card for case in ("3", "18")}
+    for case in ("3", "7"):
+        ib.save_subject(ib.load_subject(case), tmp_path / case / "siit")
+    (tmp_path / "7" / "siit" / "card.json").write_text("[")
+    ended = cli("train", "siit", "--case", "4,3,18,7", "--out", tmp_path)
+    assert ended.status == 1 and "case 4 failed: no" in ended.err and "case 7 failed" in ended.err
+    rows = [line.split() for line in ended.out.splitlines() if re.match(r" \d+ +(trained|skipped|failed)", line)]
+    outcomes = {"4": "failed", "3": "skipped", "18": "trained", "7": "failed"}
+    assert {row[0]: row[1] for row in rows} == outcomes and [row[0] for row in rows] == list(outcomes)
+    seconds, certified = 0.0, 0
+    for case, _, *told in rows:
+        numbers = card_numbers(cards.get(case, {}))
+        expected = (loudness(cards.get(case, {})), numbers["steps"], numbers["seconds"])
+        assert tuple(told[-3:]) == tuple(map(cell, expected))
+        assert told[0] == cell(numbers["certified"])
+        assert told[1] == (cell(numbers["lowest"]) if numbers["met"] else "-")
+        seconds, certified = seconds + (numbers["seconds"] or 0), certified + bool(numbers["certified"])
+    line = f"{certified} of 4 certified, 2 failed, 1 skipped (they exist); {seconds:.0f} seconds of training in all"
+    assert ended.out.splitlines()[-1] == line
+
+
+def test_nothing_is_trained_for_a_folder_that_is_no_subject(tmp_path: Path) -> None:
+    """It is refused before training, not when all is done."""
+    (tmp_path / "siit").mkdir()
+    with pytest.raises(UsageError, match="exists; --force replaces it"):
+        making.make(making.Asked("siit", "3", Config(), tmp_path / "siit", 1, False), lambda facts: None)
+    assert not (tmp_path / "siit.checkpoints").exists()
+
+
+def test_the_longest_case_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the card of the bundled subject; by size where there is none, among the others of its size."""
+
+    def order(*cases: str) -> list[str]:
+        return [each.case for each in making.longest_first([asked(case) for case in cases])]
+
+    def asked(case: str) -> Any:
+        return making.Asked("siit", case, Config(), tmp_path / case, 1, False)
+
+    assert order("3", "ioi", "4") == order("4", "3", "ioi")
+    took = {
+        case: making.stored_card(ib.load_case(case), "siit")["trainer"]["seconds"] for case in ("3", "4", "18", "ioi")
+    }
+    assert order(*took) == sorted(took, key=took.__getitem__, reverse=True)
+    monkeypatch.setattr(
+        making, "stored_card", lambda case, kind: None if case.name == "ioi" else stored_card(case, kind)
+    )
+    assert order("3", "ioi", "4")[0] == "ioi", "it is by far the largest"
+    monkeypatch.setattr(making, "stored_card", lambda case, kind: None)
+    assert order("3", "4", "ioi")[0] == "ioi" and sorted(order("3", "4")) == ["3", "4"]
+
+
+@pytest.mark.slow
+def test_training_of_many_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    """Killed in the middle, and started again: the subjects are those of a run that nobody disturbed."""
+    command = [sys.executable, "-m", "interpbench", "train", "siit", "--case", "3,18", "--jobs", "2"]
+    command += [*"--steps 120 --eval-every 8 --rows 16 --eval-rows 40 --margin 1 --out".split()]
+
+    def hashes(folder: Path) -> list[str]:
+        return [json.loads((folder / case / "siit/card.json").read_text())["weights_hash"] for case in ("3", "18")]
+
+    subprocess.run([*command, tmp_path / "whole"], capture_output=True, check=True)
+    running = subprocess.Popen([*command, tmp_path / "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (left := list((tmp_path / "killed").glob("*/siit.checkpoints/*.safetensors"))):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    assert left and not all((tmp_path / "killed" / case / "siit").exists() for case in ("3", "18"))
+    ended = subprocess.run([*command, tmp_path / "killed"], capture_output=True, text=True, check=True)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+    assert not list((tmp_path / "killed").glob("*/*.checkpoints")) and "of 2 certified, 0 failed" in ended.stdout
+
+
 def test_of_several_seeds_the_best_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The first that is certified; else that of the most demands met; of these, that of the best lowest share."""
     lowest = {5: 0.7, 6: 0.8, 7: 0.99, 8: 0.995}
@@ -543,7 +634,9 @@ def test_a_stored_subject_of_another_program_is_not_taken_for_trained(cli: Calla
     path = tmp_path / "3" / "siit" / "card.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "program_digest": "0" * 16}))
     ended = cli("train", "siit", "--case", "3,7", "--out", tmp_path)
-    assert ended.status == 1 and "skipped, trained already: 7" in ended.out
+    assert (
+        ended.status == 1 and re.search(r"^ 7 +skipped", ended.out, re.M) and re.search(r"^ 3 +failed", ended.out, re.M)
+    )
     assert "case 3 failed" in ended.err and "another program" in ended.err and "--force" in ended.err
     ended = cli("train", "siit", "--case", "3,7", "--out", tmp_path, "--json")
     assert [each["case"] for each in json.loads(ended.out)] == ["3"]

@@ -30,7 +30,8 @@ def train(
 ) -> None:
     """Train one case, whose folder must not exist, or several, of which existing ones are skipped.
 
-    Checkpoints are kept beside a folder until its subject is saved. Status 1 if one of several cases failed.
+    Checkpoints are kept beside a folder until its subject is saved: the same command continues after an interruption.
+    Of several cases those that take longest come first, and a table of all ends the output. Status 1 if one failed.
     """
     from interpbench.plugins import registry
     from interpbench.runs.make import Asked
@@ -64,18 +65,25 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
 
 
 def _train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> None:
-    from interpbench.runs.make import outdated
+    from interpbench.errors import InterpbenchError
+    from interpbench.runs.make import longest_first, stored
     from interpbench.subjects.folder import CARD
 
     fresh = [each for each in asked if each.force or not (each.folder / CARD).exists()]
-    cards, errors = _make_all(fresh, jobs)
-    kept = [each for each in asked if each not in fresh]
-    errors |= {each.case: f"{each.folder}: {wrong}; --force replaces it" for each in kept if (wrong := outdated(each))}
+    cards, errors = _make_all(longest_first(fresh), jobs)
+    kept: dict[str, dict[str, Any]] = {}
+    for each in asked:
+        if each not in fresh:
+            try:
+                kept[each.case] = stored(each)
+            except InterpbenchError as error:
+                errors[each.case] = str(error)
+    names = [each.case for each in asked]
     if as_json:
-        told = [each.case for each in asked if each in fresh or each.case in errors]
+        told = [name for name in names if name not in kept]
         print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in told])
     else:
-        _print(cards, errors, [each.case for each in kept if each.case not in errors])
+        _print(names, cards, kept, errors)
     if errors:
         raise typer.Exit(1)
 
@@ -98,11 +106,22 @@ def _make_all(asked: "list[Asked]", jobs: int) -> tuple[dict[str, dict[str, Any]
     return cards, errors
 
 
-def _print(cards: dict[str, dict[str, Any]], errors: dict[str, str], skipped: list[str]) -> None:
-    from interpbench.subjects.card import card_numbers
+def _print(
+    names: list[str], cards: dict[str, dict[str, Any]], kept: dict[str, dict[str, Any]], errors: dict[str, str]
+) -> None:
+    """The state of all cases: what was trained now, what was there already, and what failed."""
+    from interpbench.subjects.card import card_numbers, loudness
 
-    rows = [{"case": case, **card_numbers(card)} for case, card in cards.items()]
-    print_table("trained", list(rows[0]) if rows else ["case"], [list(row.values()) for row in rows])
-    if skipped:
-        print_lines([f"skipped, trained already: {', '.join(skipped)}"])
+    rows, certified, seconds = [], 0, 0.0
+    for name in names:
+        card = cards.get(name) or kept.get(name) or {}
+        numbers = card_numbers(card)
+        lowest = numbers["lowest"] if numbers["met"] else None
+        outcome = "failed" if name in errors else "skipped" if name in kept else "trained"
+        rows.append((name, outcome, numbers["certified"], lowest, loudness(card), numbers["steps"], numbers["seconds"]))
+        certified += bool(numbers["certified"])
+        seconds += numbers["seconds"] or 0.0
+    print_table("subjects", ("case", "", "certified", "lowest>", "loudness>", "steps>", "seconds>"), rows)
+    counts = f"{certified} of {len(names)} certified, {len(errors)} failed, {len(kept)} skipped (they exist)"
+    print_lines([f"{counts}; {seconds:.0f} seconds of training in all"])
     print_lines([f"case {case} failed: {error}" for case, error in errors.items()], to="stderr")

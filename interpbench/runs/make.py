@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from interpbench.cases.case import Case
+from interpbench.catalogue.facts import facts_of
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import InterpbenchError, shown
-from interpbench.files import read_json
+from interpbench.files import read_json, refuse_existing
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
 from interpbench.plugins.progress import ProgressEvent, notifier
@@ -22,7 +25,9 @@ from interpbench.subjects.card import card_numbers
 from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import CARD, save_subject
 from interpbench.subjects.subject import Subject
+from interpbench.subjects.zoo import stored_card
 from interpbench.trainers.trainer import Trainer
+from interpbench.transformer.config import Config
 
 OFTEN = 0.5
 """Seconds between two reports of a process."""
@@ -43,8 +48,10 @@ class Asked:
 def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Make a subject, save it, and return its card; of several seeds the first that is certified, or the best.
 
-    Runs in a process of its own if there are several.
+    Runs in a process of its own if there are several. Training goes on from the checkpoints beside the folder, if an
+    earlier process left some. Raises UsageError if the folder exists, unless `force` is to replace it.
     """
+    refuse_existing(asked.folder, asked.force)
     tune_process()
     installed = registry.load()
     trainer, case = installed.trainer(asked.trainer), installed.case(asked.case)
@@ -76,12 +83,44 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
     return {"case": case.name, **best.card, "weights_hash": best.weights_hash}
 
 
-def outdated(asked: Asked) -> str:
-    """Why a stored subject is not one of the case as it is now; empty if it is."""
-    stated = read_json(asked.folder / CARD).get("program_digest")
-    if stated == registry.load().case(asked.case).reference().digest:
-        return ""
-    return f"a subject of another program (hash {shown(stated)})"
+def stored(asked: Asked) -> dict[str, Any]:
+    """The card of a subject that is there already.
+
+    Raises InterpbenchError if it cannot be read, or is not a subject of the case as it is now.
+    """
+    card = read_json(asked.folder / CARD)
+    stated = card.get("program_digest") if isinstance(card, dict) else None
+    if stated != registry.load().case(asked.case).reference().digest:
+        raise InterpbenchError(
+            f"{asked.folder}: a subject of another program (hash {shown(stated)}); --force replaces it"
+        )
+    return card
+
+
+def longest_first(asked: Sequence[Asked]) -> list[Asked]:
+    """The same subjects in order of expected time, so that no process is left with a long one at the end.
+
+    The time is what the bundled subject took by its card; where there is none, it grows with the number of weights.
+    """
+    installed = registry.load()
+    cases = {each.case: installed.case(each.case) for each in asked}
+    took = {name: _seconds(case) for name, case in cases.items()}
+    if None in took.values():
+        known = [(case, seconds) for case in installed.cases.values() if (seconds := _seconds(case)) is not None]
+        per_weight = statistics.median([seconds / _weights(case) for case, seconds in known] or [1.0])
+        took = {name: per_weight * _weights(cases[name]) if each is None else each for name, each in took.items()}
+    return sorted(asked, key=lambda each: took[each.case] or 0.0, reverse=True)
+
+
+def _seconds(case: Case) -> float | None:
+    """Seconds that training the bundled subject took."""
+    return card_numbers(stored_card(case, "siit") or {})["seconds"]
+
+
+def _weights(case: Case) -> int:
+    """Number of weights of the case's subject."""
+    shapes = Config.from_json(facts_of(case)["shape"]).weight_shapes()
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, Any]], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from interpbench.certificate.certificate import VERSION, Headline, demands, version_of
@@ -119,3 +120,11 @@ def card_numbers(card: Mapping[str, Any]) -> dict[str, Any]:
         "steps": trainer.get("steps"),
         "seconds": trainer.get("seconds"),
     }
+
+
+def loudness(card: Mapping[str, Any]) -> float | None:
+    """Median over silent nodes of their deviation, in units of the circuit's; None if there are none, or no number."""
+    try:
+        return median(card["certificate"]["liveliness"]["relative_deviation"].values())
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
