@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from interpbench.cases.case import Case
@@ -96,33 +96,30 @@ class MajorityReference:
         tokens: Int[Tensor, "row position"],
         source: Int[Tensor, "row position"] | None = None,
         variable: Int[Tensor, " row"] | None = None,
-        where: Bool[Tensor, "row position"] | None = None,
     ) -> Tensor:
         """Logits `[row, position, letter]`; see `Reference.outputs`."""
-        return self.outputs_and_readings(tokens, source, variable, where)[0]
+        return self.outputs_and_readings(tokens, source, variable)[0]
 
     def outputs_and_readings(
         self,
         tokens: Int[Tensor, "row position"],
         source: Int[Tensor, "row position"] | None = None,
         variable: Int[Tensor, " row"] | None = None,
-        where: Bool[Tensor, "row position"] | None = None,
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
         """The same, and the letter of every copy and of the answer."""
         rows = len(tokens)
         variable = torch.full((rows,), -1) if variable is None else variable
-        where = torch.ones(tokens.shape, dtype=torch.bool) if where is None else where.expand(tokens.shape)
-        there = self._values(tokens if source is None else source, {}, variable, where)
-        values = self._values(tokens, there, variable, where)
+        there = self._values(tokens if source is None else source, {}, variable)
+        values = self._values(tokens, there, variable)
         logits = torch.nn.functional.one_hot(values["majority"], len(LETTERS)).float()
         return logits, {name: (values[name],) for name in self.reading_sizes}
 
-    def _values(self, tokens: Tensor, other: dict[str, Tensor], variable: Tensor, where: Tensor) -> dict[str, Tensor]:
+    def _values(self, tokens: Tensor, other: dict[str, Tensor], variable: Tensor) -> dict[str, Tensor]:
         """Values of the variables, `[row, position]` each; `other`'s on the rows that name them."""
         names = list(self.variables)
 
         def put(name: str, value: Tensor) -> Tensor:
-            here = (variable == names.index(name))[:, None] & where
+            here = (variable == names.index(name))[:, None]
             values[name] = torch.where(here, other[name], value) if other else value
             return values[name]
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +14,55 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 import interpbench
-from interpbench.certificate.certificate import Measurement, demands
+from interpbench.cases.pairs import fresh_data
+from interpbench.certificate.certificate import demands
 from interpbench.certificate.certify import certify
+from interpbench.certificate.interventions import where_defined
+from interpbench.certificate.measure import exclusivity, liveliness, masks_of, measure, outside_under, strictness
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.trainers import FlatAdam, Progress, loop
+from interpbench.graph import Circuit
+from interpbench.trainers import FlatAdam, Progress
 from interpbench.trainers.hints import Hints
-from interpbench.trainers.loop import headline, train
-from interpbench.trainers.rows import (
-    SAMPLING,
-    UNDEFINED,
-    Rows,
-    draw_edges,
-    draw_round,
-    draw_silent,
-    make_pool,
-    targets_of,
-)
+from interpbench.trainers.loop import train
+from interpbench.trainers.rows import UNDEFINED, Pool, Rows, draw_edges, draw_round, draw_silent, make_pool, targets_of
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
-from interpbench.trainers.step import loudness, plan, rate, silent_share
-from interpbench.trainers.training import start
-from interpbench.transformer import initialize
+from interpbench.trainers.standing import ALONE_ROWS, Check, Standing
+from interpbench.trainers.step import plan, power, quietness, rate, silent_share
+from interpbench.trainers.training import Training, start
+from interpbench.transformer import Transformer, initialize
 
-SHORT = Config(steps=6, eval_every=2, eval_rows=40, rows=16, group=4, warmup=3)
+ROWS = {"interchange": 0.5, "strict": 0.75, "positions": 0.5, "zeros": 0.2, "own_source": 0.25, "group": 4, "reuse": 8}
+"""Which rows: these tests are about what settings do, not about which are the best."""
+
+SHORT = Config(
+    **ROWS,
+    edges=0.7,
+    whole=0.4,
+    merged=0.25,
+    circuit_first=True,
+    opens_at=0.98,
+    patience=10,
+    hint=0.0,
+    loud=0.0,
+    loudness=0.0,
+    rows=16,
+    steps=6,
+    warmup=3,
+    eval_every=2,
+    eval_rows=40,
+)
+
+
+@cache
+def pool_of(name: str) -> Pool:
+    return make_pool(interpbench.load_case(name), 0)
 
 
 def drawn_from(name: str, config: Config = SHORT):
-    case = interpbench.load_case(name)
-    reference = case.reference()
+    reference = interpbench.load_case(name).reference()
     weights = [1.0] * len(reference.variables)
-    return reference, draw_round(reference, make_pool(case, 0), config, weights, torch.Generator().manual_seed(0))
+    return reference, draw_round(reference, pool_of(name), config, weights, torch.Generator().manual_seed(0))
 
 
 def targets_for(name: str):
@@ -64,7 +85,7 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
     sizes = drawn.sum(1)
     assert (sizes == 1).float().mean() > 0.15, "single edges"
     assert (sizes > 0.3 * (~inside).sum()).any(), "large sets"
-    silent = draw_silent(targets, 400, 0.8, "mixed", generator)
+    silent = draw_silent(targets, 400, 0.8, generator)
     names = [{graph.writers[i] for i in row.nonzero().flatten()} for row in silent]
     outside = set(graph.nodes) - circuit.nodes
     assert set().union(*names) == outside and outside in names and set() in names
@@ -74,89 +95,99 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
 
 
 def test_kinds_of_rows() -> None:
-    assert plan(Config(rows=40, group=4), is_open=False) == {"circuit": 10}, "the circuit first"
-    assert plan(Config(rows=400, group=4), is_open=True) == {"circuit": 21, "edges": 31, "nodes": 48}
+    config = replace(SHORT, rows=400, merged=0.0)
+    assert plan(replace(config, rows=40), is_open=False) == {"circuit": 10}, "the circuit first"
+    assert plan(config, is_open=True) == {"circuit": 21, "edges": 31, "nodes": 48}
+    assert plan(replace(config, merged=0.5), is_open=True) == {"circuit": 11, "heads": 10, "edges": 31, "nodes": 48}
     assert plan(IitConfig(rows=40, group=4), is_open=True) == {"nodes": 10}
-    merged = plan(Config(rows=400, group=4, merged=0.5), is_open=True)
-    assert merged == {"circuit": 11, "heads": 10, "edges": 31, "nodes": 48}
-    for config in (Config(), Config(strict=1.0, edges=0.0), Config(strict=1.0, edges=1.0), NaturalConfig()):
+    for config in (
+        SHORT,
+        replace(SHORT, strict=1.0, edges=0.0),
+        replace(SHORT, strict=1.0, edges=1.0),
+        NaturalConfig(),
+    ):
         nodes = 1 - config.strict * config.edges
         assert silent_share(config) * nodes == pytest.approx(config.strict * (1 - config.edges))
 
 
-@pytest.mark.parametrize("name, in_part", [("3", 0.0), ("18", 0.5), ("21", 0.0), ("ioi", 1.0)])
-def test_rows_carry_the_references_answers(name: str, in_part: float) -> None:
-    reference, rows = drawn_from(name, Config(eval_every=4, rows=64, reuse=1, in_part=in_part))
-    assert in_part - 0.15 < 1 - rows.where.flatten(0, 1).all(-1).float().mean() < in_part + 0.15
-    assert rows.tokens.shape[:2] == (64, 4) and len(rows.source) == 64
+@pytest.mark.parametrize("name", ["3", "18", "21", "ioi"])
+def test_rows_carry_the_references_answers(name: str) -> None:
+    reference, rows = drawn_from(name, replace(SHORT, eval_every=2, rows=64, reuse=1))
+    assert rows.tokens.shape[:2] == (32, 4) and len(rows.source) == 32
     assert set(rows.variable.flatten().tolist()) == {*range(len(reference.variables)), -1}
-    assert 0.3 < (rows.variable < 0).float().mean() < 0.7
     source = rows.source[:, None].expand(rows.tokens.shape)
-    where = rows.where.expand(rows.tokens.shape)
-    each = (part.flatten(0, 1) for part in (rows.tokens, source, rows.variable, where, rows.answer))
-    for tokens, other, variable, here, answer in zip(*each, strict=True):
-        told = reference.outputs(tokens[None], other[None], variable[None], here[None])[0]
+    each = (part.flatten(0, 1) for part in (rows.tokens, source, rows.variable, rows.answer))
+    for tokens, other, variable, answer in zip(*each, strict=True):
+        expected = reference.outputs(tokens[None], other[None], variable[None])[0]
         if reference.classes is None:
-            assert torch.allclose(told.squeeze(-1), answer, atol=1e-5)
+            assert torch.allclose(expected.squeeze(-1), answer, atol=1e-5)
         else:
             known = answer != UNDEFINED
-            assert torch.equal(told.argmax(-1)[known], answer[known])
+            assert torch.equal(expected.argmax(-1)[known], answer[known])
             assert known[1:].all() or reference.partial
 
 
-def test_a_variable_taken_at_some_positions_only() -> None:
-    """Name and suppressed name of two sentences with all names different, ABBA and BABA."""
-    case = interpbench.load_case("ioi").published_form
-    clean = "When Mary and John got a ring at the park , John gave it to".split()
-    other = "When Tom and Kate got a ring at the park , Tom gave it to".split()
-    tokens, source = (torch.from_numpy(case.encode([words])) for words in (clean, other))
-    inhibition = torch.tensor([list(case.reference().variables).index("s_inhibition")])
-    where = torch.zeros(tokens.shape, dtype=torch.bool)
-    for position, name in ((15, "Mary"), (4, "Mary"), (12, "John")):
-        where[:] = torch.arange(tokens.shape[1]) == position
-        logits = case.reference().outputs(tokens, source, inhibition, where)
-        assert case.reference().classes[int(logits[0, -1].argmax())] == name, "only the repeated name tells something"
-    for name in ("3", "18"):
-        case = interpbench.load_case(name)
-        reference, draws = case.reference(), np.random.default_rng(0)
-        tokens, source = (torch.from_numpy(case.inputs(60, draws)) for _ in range(2))
-        variable = torch.arange(60) % len(reference.variables)
-        nowhere = torch.zeros(tokens.shape, dtype=torch.bool)
-        told = reference.outputs(tokens, source, variable)
-        assert torch.equal(reference.outputs(tokens, source, variable, ~nowhere), told)
-        assert torch.equal(reference.outputs(tokens, source, variable, nowhere), reference.outputs(tokens))
-        assert not torch.equal(told, reference.outputs(tokens))
+@pytest.mark.parametrize(
+    "interchange, positions, zeros, strict",
+    [
+        (0.5, 0.7, 0.15, 0.75),
+        (0.3, 0.5, 0.5, 0.75),
+        (0.4, 0.0, 0.6, 0.1),
+        (0.7, 0.9, 0.0, 1.0),
+        (0.0, 0.6, 0.3, 0.75),
+        (1.0, 0.6, 0.3, 0.75),
+        (0.5, 0.6, 0.3, 0.0),
+        (0.0, 0.6, 0.3, 0.0),
+    ],
+)
+def test_shares_of_rows(interchange: float, positions: float, zeros: float, strict: float) -> None:
+    """Sources whose values no clean run writes: on rows without a variable only, whose share stays as configured."""
+    shares = {"interchange": interchange, "positions": positions, "zeros": zeros, "strict": strict}
+    _, rows = drawn_from("4", replace(SHORT, eval_every=100, rows=64, reuse=1, **shares))
+    own = torch.arange(rows.places.shape[1])
+    moved = (rows.places != own).any(1)
+    assert torch.equal(rows.places.sort(1).values, own.expand(rows.places.shape)), "an order of the positions"
+    assert (rows.places[moved, 1:] != own[1:]).all() and (rows.places[:, 0] == 0).all(), "all move but BOS"
+    assert not (moved & rows.blank).any() and (rows.variable[moved | rows.blank] == -1).all()
+    alone = (1 - interchange) * (strict > 0)
+    for found, share in ((moved, alone * positions), (rows.blank, alone * zeros), (rows.variable >= 0, interchange)):
+        wide = 0.05 if 0 < share < 1 else 0
+        assert abs(found.float().mean().item() - share) <= wide
+    assert rows.answer.isfinite().all()
 
 
-def test_shares_of_interchanged_rows() -> None:
-    assert (drawn_from("4", NaturalConfig(rows=64))[1].variable == -1).all()
-    _, rows = drawn_from("4", IitConfig(rows=64, interchange=1.0))
-    assert (rows.variable >= 0).all()
+def test_what_sources_carry() -> None:
+    """Permuted ones what a run at these places writes, blank ones zero or the mean over sources."""
+    training = Training.begin(interpbench.load_case("3"), replace(SHORT, interchange=0.0, positions=0.3, zeros=0.6))
+    _, rows = drawn_from("3", replace(training.config, eval_every=100))
+    model = training.optimizer.averaged()
+    carried = training._source_outputs(model, rows)
+    real = model.writers(rows.source, rows.places)
+    moved = (rows.places != torch.arange(rows.places.shape[1])).any(1)
+    assert moved.any() and not torch.equal(real[..., moved], model.writers(rows.source)[..., moved])
+    assert torch.equal(carried[..., ~rows.blank], real[..., ~rows.blank])
+    blank, mean = carried[..., rows.blank], real.mean(-1, keepdim=True)
+    is_zero = (blank == 0).flatten(0, -2).all(0)
+    is_mean = (blank == mean).flatten(0, -2).all(0)
+    assert (is_zero ^ is_mean).all() and 0.2 < is_zero.float().mean() < 0.8
 
 
 def test_a_part_of_the_sources_is_the_inputs_own_counterfactual() -> None:
-    _, rows = drawn_from("ioi", Config(rows=64, eval_every=50, own_source=0.25))
+    _, rows = drawn_from("ioi", replace(SHORT, rows=64, eval_every=50, own_source=0.25))
     alike = (rows.tokens[:, 0] == rows.source).float().mean(1) > 0.75
     assert 0.15 < alike.float().mean() < 0.6
     assert (rows.tokens[:, 0] != rows.source).any(1).all()
 
 
 def test_the_rate_falls_in_cycles_once_all_rows_are_in() -> None:
-    config = Config(warmup=10, cycle=100)
+    config = Config(warmup=10, cycle=100, settled=1.0)
     at = [rate(config, Progress(step=step, lr=1.0)) for step in (0, 4, 500)]
     assert at == pytest.approx([0.1, 0.5, 1.0])
-    told = [rate(config, Progress(step=1000 + gone, lr=1.0, is_open=True, opened=1000)) for gone in range(301)]
-    assert told[0] == told[100] == told[300] == 1.0
-    assert told[99] < 0.03 and told[299] < 0.03 and told[50] == pytest.approx(0.51)
-
-
-@pytest.mark.parametrize("rewarm", [False, True])
-def test_the_rate_can_rise_again_when_all_rows_are_let_in(tmp_path: Path, rewarm: bool) -> None:
-    config = Config(steps=4, eval_every=2, eval_rows=40, rows=16, opens_at=0.0, rewarm=rewarm)
-    train(interpbench.load_case("3"), config, tmp_path)
-    with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:
-        state = json.loads(file.metadata()["interpbench"])["progress"]
-    assert state["is_open"] and state["opened"] == 2 and state["began"] == (2 if rewarm else 0)
+    later = [Progress(step=1000 + gone, lr=1.0, is_open=True, opened=1000) for gone in range(301)]
+    rates = [rate(config, state) for state in later]
+    assert rates[0] == rates[100] == rates[300] == 1.0
+    assert rates[99] < 0.03 and rates[299] < 0.03 and rates[50] == pytest.approx(0.51)
+    assert [rate(replace(config, settled=0.25), state) for state in later] == pytest.approx([r / 4 for r in rates])
 
 
 def test_training_is_deterministic_and_seeds_differ() -> None:
@@ -202,18 +233,91 @@ def test_what_makes_no_progress_starts_again(tmp_path: Path) -> None:
     assert not torch.equal(whole.model.weights["embed.W_E"], once.model.weights["embed.W_E"])
 
 
-def test_what_collapses_goes_back_to_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, config = interpbench.load_case("3"), replace(SHORT, circuit_first=False, steps=8, lr=0.01)
+def standing(accuracy: float, loudness: float | None = None, **others: float | None) -> Standing:
+    """One accuracy for all, but for those that are given."""
+    names = ("edges", "edges_heads", "positions", "positions_heads", "mean", "mean_heads", "zero", "zero_heads")
+    outside = {name: others.get(name, accuracy) for name in names}
+    iia = {name: others.get(name, accuracy) for name in ("a", "b")}
+    bare = {name: others.get(f"{name}_bare", accuracy) for name in ("a", "b")}
+    loud = {} if loudness is None else {"m1": loudness}
+    return Standing(accuracy, iia, bare, outside, others.get("exclusive", accuracy), loud)
 
-    def trained(steps: int, *headlines: float):
-        told = iter(headlines)
-        monkeypatch.setattr(loop, "headline", lambda numbers, config: next(told))
-        return train(case, replace(config, steps=steps))
 
-    best, ended, last = trained(2, 0.9), trained(8, 0.9, 0.1, 0.5, 0.6), trained(8, 0.1, 0.2, 0.3, 0.4)
+@pytest.fixture
+def trained_on(monkeypatch: pytest.MonkeyPatch):
+    """Trains case 3 on made-up measurements, two steps each, to the last of them or to an earlier end."""
+
+    def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
+        told = iter(found)
+        monkeypatch.setattr(Check, "all_at_once", lambda self, model: next(told))
+        monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: alone)
+        return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
+
+    return trained
+
+
+def test_all_rows_are_added_when_the_circuit_stands(trained_on, tmp_path: Path) -> None:
+    found = [standing(0.9, **{name: bare}) for name, bare in (("positions", 0.7), ("edges", 0.7), ("mean", 0.7))]
+    trained_on(replace(SHORT, opens_at=0.9), *found, standing(0.9), folder=tmp_path)
+    with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:
+        state = json.loads(file.metadata()["interpbench"])["progress"]
+    assert state["is_open"] and state["opened"] == 6 and state["began"] == 0
+
+
+def test_other_rows_wait_until_silent_nodes_are_loud(trained_on, tmp_path: Path) -> None:
+    found = standing(0.95, 0.1), standing(0.95, 0.4), standing(0.95, 0.5)
+    trained_on(replace(SHORT, opens_at=0.9, loudness=0.5), *found, standing(0.9, 0.5), folder=tmp_path)
+    with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:
+        state = json.loads(file.metadata()["interpbench"])["progress"]
+    assert state["is_open"] and state["opened"] == 6
+
+
+def test_variables_that_are_wrong_are_drawn_more_often(trained_on, tmp_path: Path) -> None:
+    """With the circuit alone while it is learnt, with nothing else replaced later."""
+    for first, expected in ((True, [0.9, 0.2]), (False, [0.4, 0.2])):
+        folder = tmp_path / str(first)
+        config = replace(SHORT, circuit_first=first, easy=0.1)
+        trained_on(config, standing(0.9, a=0.7, a_bare=0.2), folder=folder)
+        with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+            state = json.loads(file.metadata()["interpbench"])["progress"]
+        assert state["variable_weights"] == pytest.approx(expected)
+
+
+def test_what_collapses_goes_back_to_its_best(trained_on) -> None:
+    config = replace(SHORT, circuit_first=False)
+    best = trained_on(config, standing(0.9))
+    ended = trained_on(config, *map(standing, (0.9, 0.1, 0.5, 0.6)))
+    last = trained_on(config, *map(standing, (0.1, 0.2, 0.3, 0.4)))
     assert torch.equal(ended.model.weights["embed.W_E"], best.model.weights["embed.W_E"])
     assert (best.facts["lr"], ended.facts["lr"], last.facts["lr"]) == (0.01, 0.005, 0.01)
     assert not torch.equal(last.model.weights["embed.W_E"], best.model.weights["embed.W_E"])
+
+
+def test_the_best_is_accurate_and_loud(trained_on) -> None:
+    config = replace(SHORT, circuit_first=False, loudness=0.5)
+    quiet, loud, worse = standing(0.9, 0.1), standing(0.8, 0.4), standing(0.6, 0.6)
+    second = trained_on(config, quiet, loud)
+    assert torch.equal(
+        trained_on(config, quiet, loud, worse).model.weights["embed.W_E"], second.model.weights["embed.W_E"]
+    )
+    accurate = trained_on(replace(config, loudness=0.0), quiet, loud, worse).model
+    assert torch.equal(accurate.weights["embed.W_E"], trained_on(config, quiet).model.weights["embed.W_E"])
+
+
+def test_training_ends_when_everything_is_reached(trained_on) -> None:
+    config = replace(SHORT, circuit_first=False, loudness=0.5, margin=0.997)
+    enough, later = standing(0.998, 0.5), standing(0.9, 0.5)
+
+    def steps(first: Standing, alone: float, **settings: float) -> int:
+        return trained_on(replace(config, **settings), first, later, alone=alone).facts["steps"]
+
+    assert steps(enough, alone=0.998) == 2
+    assert steps(standing(0.998), alone=0.998) == 2, "no silent nodes"
+    assert steps(standing(0.998, 0.4), alone=0.998, loudness=0.4) == 2
+    assert steps(standing(0.998, 0.4), alone=0.998) == 4, "not loud enough"
+    assert steps(standing(0.998, 0.5, positions_heads=0.99), alone=0.998) == 4
+    assert steps(enough, alone=0.98) == 4, "one edge alone matters"
+    assert trained_on(replace(config, circuit_first=True), standing(0.5), alone=0.998).facts["steps"] == 2
 
 
 def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
@@ -244,6 +348,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Config(strict=1.5)
     with pytest.raises(ValueError, match="a weight above 0"):
         Config(easy=0)
+    with pytest.raises(ValueError, match="shares of the same rows"):
+        Config(positions=0.7, zeros=0.4)
     with pytest.raises(ValueError, match="multiple of group"):
         Config(rows=10, group=4)
 
@@ -279,42 +385,9 @@ def test_a_rare_large_gradient_moves_no_further_than_two_usual_ones() -> None:
     assert torch.allclose(small.state["weights"], burst.state["weights"], atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", ["freeze", "stop_grad"])
-def test_silent_nodes_can_be_left_as_they_are(kind: str) -> None:
-    reference, circuit, _ = targets_for("3")
-    case, config = interpbench.load_case("3"), replace(SHORT, circuit_first=False, silent=kind)
-    before, after = (
-        start(reference.subject_config, circuit, config).weights,
-        train(case, replace(config, average=0.0)).model,
-    )
-    used = {node for node in circuit.nodes if node.startswith("a")}
-    assert used == {"a1.h2"} and "m0" in circuit.nodes and "m1" not in circuit.nodes
-    for key in ("attn.W_Q", "attn.W_O", "mlp.W_in", "mlp.b_out"):
-        old, new = (torch.stack([w[f"blocks.{layer}.{key}"] for layer in (0, 1)]) for w in (before, after.weights))
-        moved = (old != new).flatten(2).any(-1) if "attn" in key else (old != new).flatten(1).any(-1)
-        learning = {(1, 2)} if "attn" in key else {(0,)}
-        assert {tuple(at) for at in moved.nonzero().tolist()} == learning, key
-    assert not torch.equal(before["embed.W_E"], after.weights["embed.W_E"])
-
-
-def test_no_gradient_passes_through_detached_writers() -> None:
-    model = initialize(interpbench.load_case("3").reference().subject_config, 0)
-    tokens = torch.tensor([[0, 1, 2, 3, 4]])
-    embedding = model.weights["embed.W_E"].requires_grad_()
-    every, silent = torch.ones(len(model.graph.writers), dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
-    every[:2] = silent
-    logits, outputs = model.run(tokens, detached=every)
-    assert torch.equal(logits, model(tokens)) and not any(out.requires_grad for out in outputs[2:])
-    direct = model.weights["unembed.W_U"].sum(-1).expand(5, -1)
-    (gradient,) = torch.autograd.grad(logits.sum(), embedding)
-    assert torch.allclose(gradient[tokens[0]], direct)
-
-
 def test_other_ways_to_train() -> None:
     case = interpbench.load_case("3")
     one = train(case, replace(SHORT, circuit_first=False)).model
-    each = train(case, replace(SHORT, circuit_first=False, single_loss=False)).model
-    assert not torch.equal(one.weights["embed.W_E"], each.weights["embed.W_E"])
     assert train(case, replace(SHORT, steps=10_000, seconds=0.01)).facts["steps"] == 2
     big, own = train(case, replace(SHORT, same_size=True, d_mlp=7)).model.config, case.reference().model.config
     assert (big.d_model, big.d_head, big.d_mlp) == (own.d_model, own.d_head, 7)
@@ -324,28 +397,194 @@ def test_other_ways_to_train() -> None:
         train(interpbench.load_case("ioi"), replace(SHORT, same_size=True))
 
 
-def test_what_is_trained_for_decides_when_it_is_enough() -> None:
-    numbers = Measurement(
-        accuracy=0.9,
-        iia={"a": 0.85, "b": 0.8},
-        iia_changed={},
-        iia_circuit_only={},
-        strict={"m1": 0.7},
-        strict_all=0.1,
-        edges_heads=0.5,
-        edges=0.6,
+@pytest.mark.parametrize("name", ["3", "18"])
+@pytest.mark.parametrize("part, scale", [(0.3, 1.0), (0.05, 0.5), (0.6, 3.0)])
+def test_silent_nodes_start_in_a_part_of_the_stream_that_the_circuit_does_not_read(
+    name: str, part: float, scale: float
+) -> None:
+    reference, circuit, targets = targets_for(name)
+    shape = reference.subject_config
+    config = replace(SHORT, silent_part=part, silent_scale=scale, seed=3)
+    begun, plain = start(shape, circuit, config).weights, initialize(shape, 3).weights
+
+    def of_node(weights: Mapping[str, torch.Tensor], node: str, kind: str) -> torch.Tensor:
+        layer, _, head = node[1:].partition(".h")
+        weight = weights[f"blocks.{layer}.{'attn' if head else 'mlp'}.W_{kind}"]
+        return weight[int(head)] if head else weight
+
+    silent = set(shape.graph.nodes) - circuit.nodes
+    written = {node: of_node(begun, node, "O" if ".h" in node else "out") for node in shape.graph.nodes}
+    together = torch.cat([written[node] for node in silent])
+    size = max(1, round(part * shape.d_model))
+    assert len(silent) == len(targets.silent) and torch.linalg.matrix_rank(together, rtol=1e-4) == size, "one for all"
+    for node, weight in written.items():
+        before = of_node(plain, node, "O" if ".h" in node else "out")
+        if node in silent:
+            assert weight.norm() == pytest.approx(scale * before.norm(), rel=0.5)
+        else:
+            assert torch.equal(weight, before)
+        for kind in "QKV" if ".h" in node else ("in",):
+            read, before = of_node(begun, node, kind), of_node(plain, node, kind)
+            assert torch.equal(read, before) if node in silent else (together @ read).abs().max() < 1e-4
+            assert read.norm() > 0.3 * before.norm()
+    assert (together @ begun["unembed.W_U"]).abs().max() < 1e-4
+    for key in ("embed.W_E", "pos_embed.W_pos", "blocks.0.attn.b_Q", "blocks.1.mlp.b_out"):
+        assert torch.equal(begun[key], plain[key])
+    free = start(shape, circuit, replace(config, strict=0.0)).weights
+    assert all(torch.equal(free[key], weight) for key, weight in plain.items()), "without strictness"
+
+
+def test_other_seeds_choose_another_part() -> None:
+    reference, circuit, _ = targets_for("3")
+    first, second = (start(reference.subject_config, circuit, replace(SHORT, silent_part=0.1, seed=s)) for s in (0, 1))
+    written = torch.cat([model.weights["blocks.1.mlp.W_out"] for model in (first, second)])
+    assert torch.linalg.matrix_rank(written, rtol=1e-4) == 2
+
+
+def test_silent_nodes_are_to_vary_as_much_as_the_circuits_median() -> None:
+    """The mean over silent nodes of the logarithm of what is missing."""
+    _, _, targets = targets_for("18")
+    is_silent = targets.silent.any(0)
+    base = torch.randn(5, 3, 40, generator=torch.Generator().manual_seed(0))
+    sizes = torch.full((len(is_silent),), 0.5)
+    sizes[~is_silent] = torch.tensor([100.0, 100.0, 1.0, 2.0, 2.0, 9.0])  # embed and pos are no nodes
+
+    def missing(sizes: torch.Tensor, wanted: float) -> float:
+        return quietness([size * base + 7 for size in sizes], targets, wanted).item()
+
+    assert (~is_silent).sum() == 6
+    assert missing(sizes, 1.0) == pytest.approx(math.log(4), rel=1e-4)
+    assert missing(sizes, 0.5) == pytest.approx(math.log(2), rel=1e-4)
+    assert missing(sizes, 0.25) == pytest.approx(0.0, abs=1e-4)
+    assert missing(10 * sizes, 1.0) == pytest.approx(math.log(4), rel=1e-4), "relative"
+    loud = sizes.clone()
+    loud[is_silent.nonzero()[0]] = 1e6
+    share = (len(targets.silent) - 1) / len(targets.silent)
+    assert missing(loud, 1.0) == pytest.approx(share * math.log(4), rel=1e-4), "one that is too loud makes up for none"
+    nobody = replace(targets, silent=targets.silent[:0])
+    assert quietness([base] * len(is_silent), nobody, 1.0) == 0
+
+
+def test_what_makes_silent_nodes_loud_leaves_the_circuit_alone() -> None:
+    _, _, targets = targets_for("18")
+    is_silent = targets.silent.any(0)
+    generator = torch.Generator().manual_seed(0)
+    outputs = [torch.randn(5, 3, 40, generator=generator).requires_grad_() for _ in is_silent]
+    gradients = torch.autograd.grad(quietness(outputs, targets, 2.0), outputs, allow_unused=True)
+    for gradient, silent in zip(gradients, is_silent.tolist(), strict=True):
+        assert gradient is None or gradient.any() == silent, "no gradient through the circuit's median"
+    assert sum(gradient is not None for gradient in gradients) >= is_silent.sum()
+    enough = torch.autograd.grad(quietness(outputs, targets, 0.1), outputs, allow_unused=True)
+    assert not any(gradient is not None and gradient.any() for gradient in enough)
+
+
+def test_silent_nodes_are_turned_up_by_a_factor() -> None:
+    """Those that are quiet, in the weights and in their average; nothing else changes."""
+    training = Training.begin(interpbench.load_case("3"), replace(SHORT, loudness=0.8))
+    before = training.optimizer.averaged().weights
+    training.turn_up({"m1": 0.5, "a0.h1": 0.001, "a0.h2": 50.0})
+    adam = training.optimizer
+    assert torch.equal(adam.state["weights"], adam.state["average"])
+    for key, after in adam.averaged().weights.items():
+        if key == "blocks.1.mlp.W_out":
+            factor = (after / before[key]).mean().item()
+            assert factor >= 0.8 / 0.5, "as loud as is enough"
+            assert torch.allclose(after, factor * before[key])
+        elif key == "blocks.0.attn.W_O":
+            louder = (after.norm(dim=(1, 2)) / before[key].norm(dim=(1, 2))).tolist()
+            assert louder[1] > 1.5
+            assert [louder[0], *louder[2:]] == [1.0] * (len(louder) - 1)
+        else:
+            assert torch.equal(after, before[key]), key
+
+
+def test_silent_nodes_grow_louder_with_a_penalty_on_quiet_ones() -> None:
+    case = interpbench.load_case("3")
+    short = replace(SHORT, circuit_first=False, silent_scale=0.2, loudness=0.9, lr=0.01, average=0.5, eval_every=40)
+    _, rows = drawn_from("3", short)
+    tokens = fresh_data(case, 200, seed=0)
+
+    def median(weight: float) -> float:
+        training = Training.begin(case, replace(short, loud=weight))
+        for _ in range(40):
+            training.step(rows)
+        model = training.optimizer.averaged()
+        return float(np.median([*liveliness(model, tokens, training.circuit).relative_deviation.values()]))
+
+    assert median(0.3) > 3 * median(0.0)
+
+
+def checked(name: str, rows: int = 160) -> tuple[Check, Transformer]:
+    """A check, and an untrained subject, which is right on some rows and wrong on others."""
+    case = interpbench.load_case(name)
+    reference, circuit, _ = targets_for(name)
+    return Check(fresh_data(case, rows, seed=5).head(rows), reference, circuit, 7), initialize(
+        reference.subject_config, 0
     )
-    for config, lowest in ((NaturalConfig(), 0.9), (IitConfig(), 0.8), (Config(), 0.6), (Config(merged=0.5), 0.5)):
-        assert headline(numbers, config) == lowest
+
+
+@pytest.mark.parametrize("name", ["18", "21"])
+def test_a_check_agrees_with_the_certificates_measurements(name: str) -> None:
+    check, model = checked(name)
+    data, reference, circuit = check.data, check.reference, check.circuit
+    found, masks, answer = check.all_at_once(model), masks_of(reference, circuit), reference.outputs(data.clean)
+    own = where_defined(reference, data, answer)
+    measured, moved = measure(model, data, reference, masks), own.with_permuted_places(check.seed)
+    permuted = strictness(model, moved, answer, masks)
+    assert (found.accuracy, found.iia, found.iia_bare) == (measured.accuracy, measured.iia, measured.iia_circuit_only)
+    expected = {"edges": measured.edges, "edges_heads": measured.edges_heads}
+    expected |= {"positions": permuted.edges, "positions_heads": permuted.edges_heads}
+    for ablation in ("mean", "zero"):
+        outside = outside_under(model, own, answer, masks, ablation)
+        expected |= {ablation: outside.edges, f"{ablation}_heads": outside.edges_heads}
+    assert found.outside == expected and len({*expected.values(), found.accuracy}) > 4
+    assert found.exclusive == exclusivity(model, data, reference, masks)
+    loud = liveliness(model, data, circuit).relative_deviation
+    assert found.loudness == np.median([*loud.values()]) and found.loud == loud
+    assert found.bare == min(measured.edges, permuted.edges, np.mean([*measured.iia_circuit_only.values()]))
+    assert 0 < found.lowest(SHORT) <= min(found.accuracy, *found.iia.values(), *expected.values()) < 1
+
+
+def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
+    check, model = checked("18")
+    circuit, graph = check.circuit, check.circuit.graph
+    some = check.data.with_permuted_places(check.seed).head(ALONE_ROWS)
+    other, target = model.writers(some.source, some.places), check.reference.outputs(some.clean).argmax(-1)
+    nodes = [np.isin(range(graph.n_edges), graph.edges_from(node)) for node in set(graph.nodes) - circuit.nodes]
+    edges = [Circuit(graph, frozenset([name])).mask() for name in set(graph.edges) - circuit.edges]
+    outside = set(graph.universe("heads")) - circuit.heads().edges
+    merged = [Circuit(graph, frozenset([name]), "heads").mask() for name in outside]
+    masks = torch.tensor(np.stack([*nodes, *edges, *merged])).float()
+    right = torch.cat([model(some.clean, few, other).argmax(-1) == target for few in masks.split(50)])
+    shares = right[:, some.scored].float().mean(-1)
+    assert check.one_at_a_time(model) == pytest.approx(shares.min().item())
+    assert shares.min() < shares.max()
+
+
+def test_what_is_trained_for_decides_when_it_is_enough() -> None:
+    others = {"b": 0.85, "mean_heads": 0.7, "a_bare": 0.75}
+    found = standing(0.9, **others)
+    assert found.bare == pytest.approx((0.75 + 0.9) / 2)
+    for config, lowest in ((NaturalConfig(), 0.9), (IitConfig(), 0.85), (SHORT, 0.7)):
+        assert found.lowest(config) == lowest
+    assert standing(0.9, a_bare=0.75).lowest(SHORT) == 0.75
+    assert standing(0.9, exclusive=0.6).lowest(SHORT) == 0.6
+    assert standing(0.9, exclusive=None).lowest(SHORT) == 0.9
+    assert standing(0.9, exclusive=0.6, a_bare=0.5, zero=0.4).lowest(IitConfig()) == 0.9
 
 
 def test_how_silent_nodes_are_sampled() -> None:
+    """One on half of the rows, each with even odds on a quarter, all of them on a quarter."""
     _, _, targets = targets_for("18")
     generator, count = torch.Generator().manual_seed(0), len(targets.silent)
-    sizes = {kind: draw_silent(targets, 300, 1.0, kind, generator).sum(1).tolist() for kind in SAMPLING}
-    assert set(sizes["individual"]) == {1} and set(sizes["all"]) == {count}
-    assert abs(sum(sizes["sample_all"]) / 300 - count / 2) < 0.3
-    assert sizes["mixed"].count(1) > 120 and sizes["mixed"].count(count) > 50
+    assert count == 6
+    sizes = draw_silent(targets, 4000, 1.0, generator).sum(1).tolist()
+    each = [math.comb(count, size) / 2**count / 4 for size in range(count + 1)]
+    each[1] += 1 / 2
+    each[count] += 1 / 4
+    assert [sizes.count(size) / 4000 for size in range(count + 1)] == pytest.approx(each, abs=0.04)
+    none = draw_silent(targets, 4000, 0.25, generator).sum(1) == 0
+    assert none.float().mean().item() == pytest.approx(0.75 + 0.25 * each[0], abs=0.04)
 
 
 def test_readings_of_ioi() -> None:
@@ -384,6 +623,13 @@ def test_readings_of_a_compiled_program() -> None:
     assert [case.reference().classes[i] for i in last[0, 1:4].tolist()] == [1, 2, 3]
 
 
+def rows_of(tokens: torch.Tensor, readings: tuple[torch.Tensor, ...]) -> Rows:
+    """One block without a variable."""
+    count, positions = tokens.shape
+    places, blank = torch.arange(positions)[None], torch.zeros(1, dtype=torch.bool)
+    return Rows(tokens[:1], places, blank, tokens[None], torch.full((1, count), -1), tokens[None], readings)
+
+
 def test_hints_ask_nodes_for_values() -> None:
     case = interpbench.load_case("ioi")
     reference = case.reference()
@@ -393,7 +639,7 @@ def test_hints_ask_nodes_for_values() -> None:
     hints = Hints(reference, reference.subject_config.graph, places)
     outputs = [torch.zeros(places, tokens.shape[1], 6) for _ in reference.subject_config.graph.writers]
     readings = tuple(value[None] for value in values.values())
-    free = Rows(tokens[:1], tokens[None], torch.full((1, 6), -1), torch.ones(1, 6, 1) > 0, tokens[None], readings)
+    free = rows_of(tokens, readings)
     weights = torch.zeros((places + words) * places)
     blank = math.log(places) + math.log(words)
     assert hints.loss(weights, outputs, free).item() == pytest.approx(blank, rel=1e-5)
@@ -421,8 +667,7 @@ def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> N
     hints = Hints(reference, reference.subject_config.graph, 2)
     tokens = torch.from_numpy(interpbench.load_case("3").inputs(50, np.random.default_rng(0)))
     readings = tuple(value[None] for values in reference.outputs_and_readings(tokens)[1].values() for value in values)
-    variable, where = torch.full((1, 50), -1), torch.ones(1, 50, 1) > 0
-    rows = Rows(tokens[:1], tokens[None], variable, where, tokens[None], readings)
+    rows = rows_of(tokens, readings)
     outputs = [torch.zeros(2, tokens.shape[1], 50) for _ in reference.subject_config.graph.writers]
     for (node,), value in zip(reference.variables.values(), readings, strict=True):
         outputs[reference.subject_config.graph.writers.index(node)][0] = value[0].T - value[0, :, 1:].mean()
@@ -433,7 +678,7 @@ def test_the_hint_of_a_number_is_the_share_of_its_variance_that_is_missed() -> N
 
 
 def test_training_with_hints_can_be_resumed_and_leaves_no_trace_in_the_subject(tmp_path: Path) -> None:
-    case = interpbench.load_case("ioi")
+    case = interpbench.load_case("18")
     reference = case.reference()
     config = replace(SHORT, steps=4, hint=0.5, calm=0.1)
     whole = train(case, config)
@@ -451,10 +696,10 @@ def test_calm_keeps_the_circuit_quiet_and_leaves_silent_nodes_alone() -> None:
     graph = reference.subject_config.graph
     outputs = [torch.full((2, 3, 4), float(i)) for i in range(len(graph.writers))]
     used = [graph.writers.index(node) for node in ("m0", "a1.h2")]
-    assert loudness(outputs, targets) == sum(i**2 for i in used)
+    assert power(outputs, targets) == sum(i**2 for i in used)
     tokens = torch.tensor(case.inputs(50, np.random.default_rng(0)))
     loud, calm = (
-        loudness(
+        power(
             train(case, replace(SHORT, steps=100, eval_every=100, opens_at=1.0, calm=weight)).model.run(tokens)[1],
             targets,
         )
@@ -473,7 +718,6 @@ def test_names_are_shares_of_rows() -> None:
 
 @pytest.mark.slow
 def test_case_4_from_nothing_to_all_that_version_1_demanded() -> None:
-    """Rows with permuted positions and zeros, and with them version 2, are still to come."""
     case = interpbench.load_case("4")
     trained = train(case, Config())
     certificate = certify(case, trained.model, trained.circuit).to_json()

@@ -58,27 +58,16 @@ class Reference(Protocol):
         """The true circuit in a subject's graph, at `edges` granularity, by the alignment."""
         ...
 
-    def outputs(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
-    ) -> Tensor:
+    def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
         """Logits (or the number) `[row, position, class]` for encoded inputs `[row, position]`.
 
         `source` `[row, position]` and `variable` `[row]` (an index into `variables`, or -1 for none) request an
         interchange intervention (arXiv 2112.00826): the variable takes its value from the same row of `source`.
-        `where`, bool `[row, position]`, limits it to some positions.
         """
         ...
 
     def outputs_and_readings(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
     ) -> tuple[Tensor, Mapping[str, Sequence[Tensor]]]:
         """Outputs, and the values of some variables under the same interchange intervention.
 

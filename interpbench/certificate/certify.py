@@ -14,7 +14,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.pairs import Data, fresh_data, scored_positions
 from interpbench.cases.reference import ATOL, Reference, same_answers
 from interpbench.cases.tokens import BOS
-from interpbench.certificate.certificate import AllEdges, Certificate, Liveliness, Positions, Robustness, WorstEdge
+from interpbench.certificate.certificate import Certificate, Positions, Robustness, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
     where_answers_differ,
@@ -25,15 +25,17 @@ from interpbench.certificate.measure import (
     REMEASURE_ROWS,
     ROWS,
     Masks,
+    exclusivity,
+    liveliness,
     masks_of,
     measure,
+    outside_under,
     single_edges,
     strictness,
     worst_single,
 )
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.ranking import auroc
-from interpbench.problem.ablation import ablated
 from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer
 
@@ -51,17 +53,6 @@ def necessity(model: Transformer, data: Data, reference: Reference, circuit: Cir
     masks = torch.stack([torch.tensor(circuit.graph.mask([edge])) for edge in edges])
     kept = agreement(model, data, masks, model(data.clean))
     return {edge: 1 - share for edge, share in zip(edges, kept.tolist(), strict=True)}
-
-
-@torch.no_grad()
-def liveliness(model: Transformer, data: Data, circuit: Circuit) -> Liveliness:
-    """How much silent nodes vary over inputs (`output_deviation`), relative to the median node of the circuit."""
-    deviation = output_deviation(model, data.head(2000).clean)[2:]
-    of_node = dict(zip(model.graph.nodes, deviation.tolist(), strict=True))
-    median = float(np.median([of_node[node] for node in circuit.nodes]))
-    relative = {node: of_node[node] / median for node in model.graph.nodes if node not in circuit.nodes}
-    alive = float(np.mean([value > 0.01 for value in relative.values()])) if relative else None
-    return Liveliness(relative, alive)
 
 
 @torch.no_grad()
@@ -98,27 +89,6 @@ def program_agreement(case: Case, reference: Reference, data: Data, rows: int = 
                 answer = reference.classes[int(logits.argmax())] if reference.classes else float(logits)
                 hits += answer == value if reference.classes else abs(answer - value) < ATOL
     return hits / total
-
-
-@torch.no_grad()
-def outside_under(model: Transformer, data: Data, answer: Tensor, masks: Masks, ablation: str) -> AllEdges:
-    """Accuracies with all outside edges carrying their mean over the sources, or zero."""
-    other = ablated(model, data.source, ablation)
-    outside = torch.stack([masks.outside_heads, masks.outside_edges])
-    return AllEdges(*agreement(model, data, outside, answer, other).tolist())
-
-
-@torch.no_grad()
-def exclusivity(model: Transformer, data: Data, reference: Reference, masks: Masks) -> float | None:
-    """Share of positions with different answers at which replacing the circuit's edges alone gives the source's answer.
-
-    None if no answers differ.
-    """
-    differ = where_answers_differ(reference, data)
-    if not differ.scored.any():
-        return None
-    circuit = 1 - masks.outside_edges
-    return agreement(model, differ, circuit[None], reference.outputs(data.source)).item()
 
 
 @torch.no_grad()

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from interpbench.cases.pairs import Data
 from interpbench.cases.reference import Reference, same_answers
-from interpbench.certificate.certificate import Measurement, Strictness, WorstEdge
+from interpbench.certificate.certificate import AllEdges, Liveliness, Measurement, Strictness, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
+    where_answers_differ,
     where_defined,
     with_nodes_replaced,
 )
 from interpbench.graph.circuit import Circuit
+from interpbench.problem.ablation import ablated
+from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer
 
 EXHAUSTIVE, ROWS = 20_000, 5_000
@@ -139,3 +142,35 @@ def single_edges(circuit: Circuit) -> dict[str, dict[str, Tensor]]:
         if name not in circuit.heads().edges:
             coarse[name] = torch.tensor(Circuit(graph, frozenset([name]), "heads").mask())
     return {"heads": coarse, "edges": fine}
+
+
+@torch.no_grad()
+def outside_under(model: Transformer, data: Data, answer: Tensor, masks: Masks, ablation: str) -> AllEdges:
+    """Accuracies with all outside edges carrying their mean over the sources, or zero."""
+    other = ablated(model, data.source, ablation)
+    outside = torch.stack([masks.outside_heads, masks.outside_edges])
+    return AllEdges(*agreement(model, data, outside, answer, other).tolist())
+
+
+@torch.no_grad()
+def exclusivity(model: Transformer, data: Data, reference: Reference, masks: Masks) -> float | None:
+    """Share of positions with different answers at which replacing the circuit's edges alone gives the source's answer.
+
+    None if no answers differ.
+    """
+    differ = where_answers_differ(reference, data)
+    if not differ.scored.any():
+        return None
+    circuit = 1 - masks.outside_edges
+    return agreement(model, differ, circuit[None], reference.outputs(data.source)).item()
+
+
+@torch.no_grad()
+def liveliness(model: Transformer, data: Data, circuit: Circuit) -> Liveliness:
+    """How much silent nodes vary over inputs (`output_deviation`), relative to the median node of the circuit."""
+    deviation = output_deviation(model, data.head(2000).clean)[2:]
+    of_node = dict(zip(model.graph.nodes, deviation.tolist(), strict=True))
+    median = float(np.median([of_node[node] for node in circuit.nodes]))
+    relative = {node: of_node[node] / median for node in model.graph.nodes if node not in circuit.nodes}
+    alive = float(np.mean([value > 0.01 for value in relative.values()])) if relative else None
+    return Liveliness(relative, alive)

@@ -29,6 +29,7 @@ class Progress:
     variable_weights: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0
+    lowest: float = 0.0
     reached: float = 0.0
     waited: int = 0
     seconds: float = 0.0

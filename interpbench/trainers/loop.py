@@ -9,17 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from interpbench.cases.case import Case
-from interpbench.cases.pairs import Data, fresh_data
-from interpbench.certificate.certificate import THRESHOLD, Measurement
-from interpbench.certificate.interventions import where_defined
-from interpbench.certificate.measure import measure, single_edges, worst_single
+from interpbench.cases.pairs import fresh_data
+from interpbench.certificate.certificate import THRESHOLD
 from interpbench.trainers.checkpoint import resume, save
 from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config
+from interpbench.trainers.standing import Check, Standing
 from interpbench.trainers.trainer import Trained
 from interpbench.trainers.training import Training
 
@@ -30,19 +28,7 @@ NEW_BEST = 0.01
 """By how much a measurement must exceed all before, to count as progress."""
 
 COLLAPSED = 0.5
-"""Share of the best headline since all rows were added, below which training returns to that best."""
-
-
-def headline(measured: Measurement, config: Config) -> float:
-    """The lowest of the accuracies that these settings train for."""
-    trained_for = [measured.accuracy]
-    if config.interchange:
-        trained_for.append(measured.iia_min)
-    if config.strict:
-        trained_for += [measured.strict_min, measured.edges]
-    if config.strict and config.merged:
-        trained_for.append(measured.edges_heads)
-    return min(trained_for)
+"""Share of the best accuracy since all rows were added, below which training returns to its best."""
 
 
 def train(
@@ -63,7 +49,8 @@ def train(
     if folder is not None:
         resume(folder, settings, training.optimizer, state, generator)
     pool = make_pool(case, config.seed)
-    check = fresh_data(case, config.eval_rows, seed=config.seed + 1_000_003).head(config.eval_rows)
+    held_out = fresh_data(case, config.eval_rows, seed=config.seed + 1_000_003).head(config.eval_rows)
+    check = Check(held_out, training.reference, training.circuit, config.seed)
     began = time.perf_counter() - state.seconds
     while state.step < config.steps and not state.done and not 0 < config.seconds <= state.seconds:
         if state.restart:
@@ -91,46 +78,58 @@ def _finish(training: Training) -> Trained:
     return Trained(model, training.circuit, facts | {"seconds": round(state.seconds, 1)})
 
 
-def _measure(training: Training, check: Data) -> None:
-    """Measure the averaged weights on `check`, and decide how training continues."""
-    config, state, reference = training.config, training.state, training.reference
-    model = training.optimizer.averaged().to("cpu")
-    measured = measure(model, check, reference, training.masks)
-    state.variable_weights = [config.easy + (1 - share) for share in measured.iia.values()]
-    state.numbers = {k: v for k, v in measured.to_json().items() if isinstance(v, float)} | {"iia": measured.iia}
-    reached = headline(measured, config)
-    _add_rows_or_restart(training, measured)
-    _keep_or_go_back(training, reached)
-    state.done = state.is_open and reached >= config.margin
-    if state.done and config.strict:
-        answer = reference.outputs(check.clean)
-        on_answer = where_defined(reference, check, answer)
-        worst = worst_single(model, on_answer, answer, single_edges(training.circuit)["edges"])
-        state.numbers["worst_edge"] = worst.accuracy
-        state.done = worst.accuracy >= (THRESHOLD + config.margin) / 2
-
-
-def _add_rows_or_restart(training: Training, measured: Measurement) -> None:
-    """Add the other rows once the circuit alone is accurate; plan a restart if it makes no progress."""
+def _measure(training: Training, check: Check) -> None:
+    """Measure the averaged weights, and decide how training continues."""
     config, state = training.config, training.state
-    bare = min(measured.edges, float(np.mean([*measured.iia_circuit_only.values()])))
+    model = training.optimizer.averaged().to("cpu")
+    found = check.all_at_once(model)
+    shares = found.iia if state.is_open else found.iia_bare
+    state.variable_weights = [config.easy + (1 - share) for share in shares.values()]
+    state.numbers = found.to_json()
+    lowest, loud = found.lowest(config), _loud_enough(found, config)
+    if not state.is_open and loud < 1 and found.bare >= config.opens_at:
+        training.turn_up(found.loud)
+    _add_rows_or_restart(training, found.bare, loud)
+    _keep_or_go_back(training, lowest, loud)
+    state.done = state.is_open and lowest >= config.margin and loud == 1
+    if state.done and config.strict:
+        state.numbers["one_at_a_time"] = check.one_at_a_time(model)
+        state.done = state.numbers["one_at_a_time"] >= (THRESHOLD + config.margin) / 2
+
+
+def _loud_enough(found: Standing, config: Config) -> float:
+    """Loudness of the silent nodes in units of what is enough, at most 1."""
+    if found.loudness is None or not config.loudness:
+        return 1.0
+    return min(1.0, found.loudness / config.loudness)
+
+
+def _add_rows_or_restart(training: Training, bare: float, loud: float) -> None:
+    """Add the other rows once the circuit alone is accurate beside loud silent nodes; plan a restart if it is stuck."""
+    config, state = training.config, training.state
     if bare > state.best + NEW_BEST:
         state.best, state.waited = bare, 0
     else:
         state.waited += 1
     stuck = state.waited >= config.patience
-    if not state.is_open and (bare >= config.opens_at or (stuck and bare >= ENOUGH)):
+    if not state.is_open and (bare * loud >= config.opens_at or (stuck and bare >= ENOUGH)):
         state.is_open, state.opened = True, state.step
-        state.began = state.step if config.rewarm else state.began
     state.restart = not state.is_open and stuck
 
 
-def _keep_or_go_back(training: Training, reached: float) -> None:
-    """Keep the best weights since all rows were added; return to them at half the rate after a collapse."""
+def _keep_or_go_back(training: Training, lowest: float, loud: float) -> None:
+    """Keep the best weights since all rows were added; return to them at half the rate after a collapse.
+
+    The best have the largest product of the lowest accuracy and of loudness.
+    """
     state = training.state
-    if state.is_open and reached > state.reached:
-        state.reached = reached
-        training.optimizer.keep()
-    elif state.is_open and reached < COLLAPSED * state.reached:
-        state.lr, state.opened, state.began = state.lr / 2, state.step, state.step
+    if not state.is_open:
+        return
+    if lowest < COLLAPSED * state.lowest:
+        state.lr, state.opened, state.began, state.lowest = state.lr / 2, state.step, state.step, 0.0
         training.optimizer.go_back()
+        return
+    state.lowest = max(state.lowest, lowest)
+    if lowest * loud > state.reached:
+        state.reached = lowest * loud
+        training.optimizer.keep()

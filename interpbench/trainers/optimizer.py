@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from interpbench.problem.adam import adam_step
@@ -18,7 +17,7 @@ class FlatAdam:
     """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations.
 
     The moving average of the weights is kept too: it stands where a falling rate would lead, without waiting for it
-    (Polyak and Juditsky 1992). Weights of `frozen` writers stay as they are.
+    (Polyak and Juditsky 1992).
     """
 
     def __init__(
@@ -26,12 +25,10 @@ class FlatAdam:
         model: Transformer,
         average: float,
         readout: Tensor | None = None,
-        frozen: Bool[Tensor, " writer"] | None = None,
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         self.config, self.betas, self.decay = model.config, betas, average
         self.shapes = model.config.weight_shapes()
-        self.learning = None if frozen is None else self._weights_of(~frozen).to(model.device)
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
         self.state |= {
             "mean": torch.zeros_like(self.state["weights"]),
@@ -56,6 +53,10 @@ class FlatAdam:
         """The transformer made of the moving average."""
         return self._transformer(self.state["average"].clone())
 
+    def transformer(self, name: str) -> Transformer:
+        """The transformer made of a vector of the state, whose weights are views of it."""
+        return self._transformer(self.state[name])
+
     def keep(self) -> None:
         """Remember the average as the best there was."""
         self.state["best"] = self.state["average"].clone()
@@ -74,28 +75,11 @@ class FlatAdam:
         weights = {n: part.view(shape) for (n, shape), part in zip(self.shapes.items(), parts, strict=True)}
         return Transformer(self.config, weights)
 
-    def _weights_of(self, writers: Bool[Tensor, " writer"]) -> Tensor:
-        """1 for every weight that is not of a head or MLP, or of one of these; 0 for the others; `[weight]`."""
-        graph = self.config.graph
-        parts = []
-        for name, shape in self.shapes.items():
-            own = torch.ones(shape)
-            _, layer, *leaf = name.split(".") if name.startswith("blocks.") else ("", "", "")
-            if leaf[0] == "attn" and leaf[1] != "b_O":
-                heads = [writers[graph.writers.index(f"a{layer}.h{head}")] for head in range(graph.n_heads)]
-                own = own * torch.stack(heads).view(-1, *[1] * (len(shape) - 1))
-            elif leaf[0] == "mlp":
-                own = own * writers[graph.writers.index(f"m{layer}")]
-            parts.append(own.flatten())
-        return torch.cat(parts)
-
     def update(self, gradient: Tensor, lr: float, clip: float) -> None:
         """One step against the gradient, whose norm is clipped to `clip` and to twice what it has been of late.
 
         Few masks make a large gradient; against second moments of many small ones it would undo what was learnt.
         """
-        if self.learning is not None:
-            gradient = gradient * self.learning
         norm = gradient.norm()
         most = (2 * self.state["norm"]).clamp(max=clip)
         gradient = gradient * (most / norm.clamp(min=most))

@@ -2,6 +2,9 @@
 
 Rows come in blocks that share a source, so that the runs on sources cost a fraction of a pass. The reference runs once
 a round, on all rows that are used until the next measurement.
+
+On some blocks what lies outside the circuit carries values that no clean run writes: those of a source whose positions
+are permuted, or zero. No variable is interchanged there, since the reference's values belong to real inputs.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from interpbench.cases.case import Case
+from interpbench.cases.pairs import permuted_places
 from interpbench.cases.reference import Reference, defined
 from interpbench.graph.circuit import Circuit
 from interpbench.trainers.settings import Config
@@ -46,15 +50,17 @@ def make_pool(case: Case, seed: int) -> Pool:
 class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    `variable`: index into the reference's variables, -1 for none; it comes from the source at the positions `where`.
-    `answer`: class ids (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the
-    reference's variables, where asked for.
+    `places`: positions that the source's tokens stand at. `blank`: whether zeros take the place of the source's values.
+    `variable`: index into the reference's variables, -1 for none; it comes from the source. `answer`: class ids
+    (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the reference's variables,
+    with hints only.
     """
 
     source: Int[Tensor, "block position"]
+    places: Int[Tensor, "block position"]
+    blank: Bool[Tensor, " block"]
     tokens: Int[Tensor, "block row position"]
     variable: Int[Tensor, "block row"]
-    where: Bool[Tensor, "block row #position"]
     answer: Tensor
     readings: tuple[Tensor, ...] = ()
 
@@ -72,9 +78,9 @@ class Rows:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
-        readings = tuple(map(change, self.readings))
-        source, tokens, variable, where = map(change, (self.source, self.tokens, self.variable, self.where))
-        return Rows(source, tokens, variable, where, change(self.answer), readings)
+        source, places, blank = change(self.source), change(self.places), change(self.blank)
+        tokens, variable, answer = change(self.tokens), change(self.variable), change(self.answer)
+        return Rows(source, places, blank, tokens, variable, answer, tuple(map(change, self.readings)))
 
 
 def draw_round(
@@ -89,23 +95,29 @@ def draw_round(
     own = torch.rand(blocks, 1, generator=generator) < config.own_source
     tokens = pool.clean[inputs[:, 1:]]
     source = torch.where(own, pool.corrupted[inputs[:, 1]], pool.clean[inputs[:, 0]])
+    places, blank, unreal = _unreal_values(blocks, tokens.shape[-1], config, generator)
     picked = torch.multinomial(torch.tensor(variable_weights), tokens.shape[:2].numel(), True, generator=generator)
-    asked = torch.rand(tokens.shape[:2], generator=generator) < config.interchange
-    variable = torch.where(asked, picked.view(tokens.shape[:2]), -1)
-    where = torch.ones(*tokens.shape[:2], 1, dtype=torch.bool)
-    if config.in_part:
-        whole = torch.rand(where.shape, generator=generator) >= config.in_part
-        where = whole | (torch.rand(tokens.shape, generator=generator) < 0.5)
-    rows = (
-        tokens.flatten(0, 1),
-        source.repeat_interleave(config.group, 0),
-        variable.flatten(),
-        where.expand(tokens.shape).flatten(0, 1),
-    )
+    share = config.interchange / (1 - unreal.float().mean())  # so that the share of all rows is as configured
+    wanted = (torch.rand(tokens.shape[:2], generator=generator) < share) & ~unreal[:, None]
+    variable = torch.where(wanted, picked.view(tokens.shape[:2]), -1)
+    rows = (tokens.flatten(0, 1), source.repeat_interleave(config.group, 0), variable.flatten())
     logits, readings = reference.outputs_and_readings(*rows) if config.hint else (reference.outputs(*rows), {})
     shape = (blocks, config.group)
     values = tuple(value.unflatten(0, shape) for values in readings.values() for value in values)
-    return Rows(source, tokens, variable, where, answer_of(reference, logits).unflatten(0, shape), values)
+    return Rows(source, places, blank, tokens, variable, answer_of(reference, logits).unflatten(0, shape), values)
+
+
+def _unreal_values(
+    blocks: int, positions: int, config: Config, generator: torch.Generator
+) -> tuple[Int[Tensor, "block position"], Bool[Tensor, " block"], Bool[Tensor, " block"]]:
+    """Places of the sources, where zeros stand in for them, and where either is not as in a clean run."""
+    kind = torch.rand(blocks, generator=generator)
+    alone = (1 - config.interchange) * (config.strict > 0)  # the share of rows on which no variable is interchanged
+    moved = kind < alone * config.positions
+    blank = (kind >= alone * (1 - config.zeros)) & (kind < alone)
+    seed = int(torch.randint(1 << 31, (), generator=generator))
+    places = torch.where(moved[:, None], permuted_places(blocks, positions, seed), torch.arange(positions))
+    return places, blank, moved | blank
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:
@@ -149,22 +161,17 @@ def targets_of(reference: Reference, circuit: Circuit) -> Targets:
     )
 
 
-SAMPLING = {"mixed": (0.5, 0.25), "individual": (1.0, 0.0), "sample_all": (0.0, 1.0), "all": (0.0, 0.0)}
-"""Of the rows on which silent nodes are replaced: the share with a single one, and with each at probability 1/2."""
-
-
-def draw_silent(
-    targets: Targets, rows: int, share: float, sampling: str, generator: torch.Generator
-) -> Bool[Tensor, "row writer"]:
-    """Silent nodes to replace on each row, on a share of the rows; see `SAMPLING`."""
+def draw_silent(targets: Targets, rows: int, share: float, generator: torch.Generator) -> Bool[Tensor, "row writer"]:
+    """Silent nodes to replace on each row, on a share of the rows: a single one on half of these, each with
+    probability 1/2 on a quarter, all of them on a quarter.
+    """
     count = len(targets.silent)
     if not count:
         return torch.zeros(rows, targets.silent.shape[1], dtype=torch.bool)
-    single, half = SAMPLING[sampling]
     one = F.one_hot(torch.randint(count, (rows,), generator=generator), count).bool()
     kind = torch.rand(rows, 1, generator=generator)
-    some = torch.rand(rows, count, generator=generator) < torch.where(kind < single + half, 0.5, 1.0)
-    chosen = torch.where(kind < single, one, some) & (torch.rand(rows, 1, generator=generator) < share)
+    some = torch.rand(rows, count, generator=generator) < torch.where(kind < 0.75, 0.5, 1.0)
+    chosen = torch.where(kind < 0.5, one, some) & (torch.rand(rows, 1, generator=generator) < share)
     return (chosen.float() @ targets.silent.float()) > 0
 
 

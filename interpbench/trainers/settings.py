@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from interpbench.hooks import option
 
@@ -17,56 +17,56 @@ class Config:
 
     seed: int = option(0, "Seed of weights, inputs and masks.")
     interchange: float = option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
-    in_part: float = option(0.0, "Of those rows: share on which it is taken at a random half of the positions only.")
     easy: float = option(0.1, "Sampling weight of a variable at IIA 1; one at IIA 0 gets this plus 1.")
     strict: float = option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
-    sampling: Literal["mixed", "individual", "sample_all", "all"] = option(
-        "mixed", "Silent nodes replaced on a row: one, each with probability 1/2, all, or half, a quarter, a quarter."
-    )
-    silent: Literal["train", "freeze", "stop_grad"] = option(
-        "train", "Silent nodes: trained as all others, frozen, or frozen with no gradient through them."
-    )
+    positions: float = option(0.7, "Of rows without a variable: share whose source has its positions permuted.")
+    zeros: float = option(0.15, "Of rows without a variable: share with zeros or means instead of the source's values.")
     edges: float = option(0.7, "Of strict rows: share that replaces edges; the others replace whole silent nodes.")
     whole: float = option(0.4, "Of the rows on edges: share that replaces every edge outside the circuit at once.")
     merged: float = option(
-        0.0, "Of the rows that replace all outside edges: share that keeps the head-level circuit instead."
+        0.25, "Of the rows that replace all outside edges: share that keeps the head-level circuit instead."
     )
     circuit_first: bool = option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = option(0.98, "Accuracy and mean IIA of the circuit alone at which the other rows are added.")
-    silent_scale: float = option(0.1, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
-    hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
+    silent_scale: float = option(6.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
+    silent_part: float = option(0.3, "Share of the residual stream's dimensions that silent nodes write into at first.")
+    hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
     calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
+    loud: float = option(0.1, "Weight of a penalty on silent nodes that vary less than the circuit's median node.")
+    loudness: float = option(0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
     steps: int = option(20_000, "Maximum number of optimiser steps.")
     seconds: float = option(0.0, "Stop at the first measurement after this many seconds (0: no limit).")
-    single_loss: bool = option(True, "One optimiser step for all kinds of rows, or one for each.")
     rows: int = option(0, "Rows per step (0: 128 to 512, fewer for larger subjects).")
     group: int = option(4, "Rows that share one source.")
     own_source: float = option(0.25, "Share of the sources that are an input's own counterfactual.")
     reuse: int = option(8, "Average number of times a row is drawn between two measurements.")
     lr: float = option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
+    settled: float = option(0.5, "Factor on the rate once all rows are added.")
     warmup: int = option(100, "Steps of linear warm-up.")
-    rewarm: bool = option(False, "Warm up again when the other rows are added, whose gradients are larger.")
     patience: int = option(
-        5, "Measurements of the circuit alone without progress before other rows are added or training restarts."
+        10, "Measurements of the circuit alone without progress before other rows are added or training restarts."
     )
     cycle: int = option(800, "Steps of the first cosine cycle of the rate, once all rows are added.")
     average: float = option(0.99, "Decay of the moving average of the weights, which is measured and kept.")
     clip: float = option(1.0, "Largest gradient norm.")
-    eval_every: int = option(200, "Steps between measurements.")
+    eval_every: int = option(100, "Steps between measurements.")
     eval_rows: int = option(1000, "Rows of a measurement.")
     margin: float = option(0.997, "Stop when every measured accuracy reaches this.")
     same_size: bool = option(False, "Use the widths of the compiled reference.")
     d_model: int = option(0, "Width of the residual stream (0: the case's own).")
     d_head: int = option(0, "Width of a head (0: the case's own).")
     d_mlp: int = option(0, "Width of an MLP (0: the case's own).")
-    half: bool = option(False, "Round the final weights to half precision: files half as large.")
+    half: bool = option(True, "Round the final weights to half precision: files half as large.")
     device: str = option("cpu", "Device of the training steps: cpu, cuda...")
 
     def __post_init__(self) -> None:
         shares = (
             "interchange",
-            "in_part",
             "strict",
+            "positions",
+            "zeros",
+            "silent_part",
+            "settled",
             "edges",
             "whole",
             "merged",
@@ -78,6 +78,8 @@ class Config:
         for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a share between 0 and 1")
+        if self.positions + self.zeros > 1:
+            raise ValueError(f"positions ({self.positions}) and zeros ({self.zeros}) are shares of the same rows")
         if self.easy <= 0:
             raise ValueError(f"easy is {self.easy}, expected a weight above 0: variables that are right need rows too")
         if self.rows < 0 or self.rows % self.group:
@@ -97,7 +99,10 @@ class Config:
 class IitConfig(Config):
     """Interchange without strictness (arXiv 2112.00826)."""
 
+    hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
     strict: float = option(0.0, "Share of rows with something outside the circuit replaced (0: no strict term).")
+    loud: float = option(0.0, "Weight of a penalty on silent nodes that vary less than the circuit's median node.")
+    loudness: float = option(0.0, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from interpbench.cases.case import Case
 from interpbench.cases.reference import Reference
-from interpbench.certificate.measure import Masks, masks_of
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph.circuit import Circuit
 from interpbench.trainers.checkpoint import Progress
@@ -21,39 +19,75 @@ from interpbench.trainers.hints import Hints
 from interpbench.trainers.optimizer import FlatAdam
 from interpbench.trainers.rows import Kind, Rows, Targets, draw_edges, draw_silent, targets_of
 from interpbench.trainers.settings import Config
-from interpbench.trainers.step import language_loss, loudness, plan, rate, row_loss, silent_share
+from interpbench.trainers.step import language_loss, plan, power, quietness, rate, row_loss, silent_share
 from interpbench.transformer.config import Config as Shape
 from interpbench.transformer.model import Transformer, initialize
 
+NARROW, WIDE = 4, 12
+"""Least width of a head by default, in a circuit of MLPs only and in others. What is narrower has no room for the
+circuit beside loud silent nodes (cases 8 and 103).
+"""
+
+QUIET = 0.01
+"""Loudness below which a silent node counts as this loud when it is turned up."""
+
 
 def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
-    """The case's own, but for the sizes that are set. Raises UsageError for `same_size` without a compiled model."""
+    """The case's own, heads at least `WIDE` or `NARROW` wide, but for the sizes that are set.
+
+    Raises UsageError for `same_size` without a compiled model.
+    """
     sizes = ("d_model", "d_head", "d_mlp")
+    own = reference.subject_config
     chosen = {}
+    has_heads = any(".h" in node for node in reference.circuit(own.graph).nodes)
+    least = WIDE if has_heads else NARROW
+    if own.d_head < least:
+        width = max(own.d_model, own.n_heads * least)
+        chosen = {"d_head": least, "d_model": width, "d_mlp": 4 * width}
     if config.same_size:
         if not case.compiled:
             raise UsageError(f"case {case.name} has no compiled reference whose size a subject could have")
         model: Any = reference
         chosen = {size: getattr(model.model.config, size) for size in sizes}
     chosen |= {size: getattr(config, size) for size in sizes if getattr(config, size)}
-    return replace(reference.subject_config, attn_scale=0.0, **chosen)
+    return replace(own, attn_scale=0.0, **chosen)
+
+
+def reading_and_writing(weights: Mapping[str, Tensor], node: str) -> tuple[list[Tensor], Tensor]:
+    """The weights `[d_model, *]` by which a head or MLP reads, and `[*, d_model]` by which it writes: views."""
+    layer, _, head = node[1:].partition(".h")
+    if head:
+        q, k, v, out = (weights[f"blocks.{layer}.attn.W_{x}"][int(head)] for x in "QKVO")
+        return [q, k, v], out
+    return [weights[f"blocks.{layer}.mlp.W_in"]], weights[f"blocks.{layer}.mlp.W_out"]
 
 
 def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
-    """Random weights, silent nodes writing less at first.
+    """Random weights, of which silent nodes write, loudly, into a random part of the residual stream that the circuit
+    does not read.
 
-    While the circuit is learnt, every silent node carries another input: noise, as loud as the signal where all nodes
-    write alike. They stay free to grow.
+    While the circuit is learnt, every silent node carries another input: noise. What fills the whole stream cannot be
+    ignored, but readers learn to ignore a few directions. Both sides stay free to change.
     """
     model = initialize(shape, config.seed)
-    weights = dict(model.weights)
-    for node in set(shape.graph.nodes) - circuit.nodes if config.strict else ():
-        layer, _, head = node[1:].partition(".h")
-        name = f"blocks.{layer}." + ("attn.W_O" if head else "mlp.W_out")
-        scale = torch.ones(len(weights[name]))
-        scale[int(head) if head else slice(None)] = config.silent_scale
-        weights[name] = weights[name] * scale.view(-1, *[1] * (weights[name].ndim - 1))
-    return Transformer(shape, weights)
+    if not config.strict:
+        return model
+    generator = torch.Generator().manual_seed(config.seed)
+    size = max(1, round(config.silent_part * shape.d_model))
+    basis = torch.linalg.qr(torch.randn(shape.d_model, size, generator=generator)).Q
+    into = config.silent_scale * math.sqrt(shape.d_model / size) * basis @ basis.T
+    out_of = torch.eye(shape.d_model) - basis @ basis.T
+    for node in shape.graph.nodes:
+        reading, writing = reading_and_writing(model.weights, node)
+        if node not in circuit.nodes:
+            writing.copy_(writing @ into)
+            continue
+        for weight in reading:
+            weight.copy_(out_of @ weight)
+    unembed = model.weights["unembed.W_U"]
+    unembed.copy_(out_of @ unembed)
+    return model
 
 
 @dataclass(eq=False)
@@ -88,18 +122,12 @@ class Training:
         targets = targets_of(reference, circuit)
         return cls(case, config, reference, shape, circuit, targets, hints, state, generator)
 
-    @cached_property
-    def masks(self) -> Masks:
-        """What a measurement replaces."""
-        return masks_of(self.reference, self.circuit)
-
     def _fresh_optimizer(self) -> FlatAdam:
-        config, silent = self.config, self.targets.silent.any(0)
+        config = self.config
         seed = config.seed + 7919 * self.state.starts
         weights = start(self.shape, self.circuit, replace(config, seed=seed))
         readout = self.hints.start(seed) if self.hints else None
-        frozen = None if config.silent == "train" else silent
-        return FlatAdam(weights.to(config.device), config.average, readout, frozen)
+        return FlatAdam(weights.to(config.device), config.average, readout)
 
     def start_again(self) -> None:
         """Continue from other random weights at half the rate."""
@@ -107,6 +135,14 @@ class Training:
         state.starts, state.began, state.best, state.waited = state.starts + 1, state.step, 0.0, 0
         state.lr, state.restart = state.lr / 2, False
         self.optimizer = self._fresh_optimizer()
+
+    def turn_up(self, loudness: Mapping[str, float]) -> None:
+        """Scale what the quiet ones among silent nodes write, to half as loud again as is enough."""
+        for kind in ("weights", "average"):
+            model = self.optimizer.transformer(kind)
+            for node, now in loudness.items():
+                factor = 1.5 * self.config.loudness / max(now, QUIET)
+                reading_and_writing(model.weights, node)[1].mul_(max(1.0, factor))
 
     def step(self, rows: Rows) -> float:
         """Run some of the rows, one pass for each kind, and update the weights; returns the loss.
@@ -119,42 +155,45 @@ class Training:
         blocks = sum(kinds.values())
         picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=self.generator)).to(config.device)
         model, *leaves = self.optimizer.leaves()
-        source_outputs = model.writers(picked.source).split([*kinds.values()], -1)
+        source_outputs = self._source_outputs(model, picked)
         parts = picked.split([*kinds.values()])
         losses: list[Tensor] = []
-        for kind, part, other in zip(kinds, parts, source_outputs, strict=True):
-            if losses and not config.single_loss:
-                model, *leaves = self.optimizer.leaves()
+        for kind, part, other in zip(kinds, parts, source_outputs.split([*kinds.values()], -1), strict=True):
             loss, outputs = self._loss(model, kind, part, other.repeat_interleave(config.group, -1))
             loss = self._with_auxiliary(loss, leaves, outputs, part)
             losses.append(loss * (len(part.source) / blocks))
-            if not config.single_loss:
-                self._update(losses[-1], leaves)
-        if config.single_loss:
-            self._update(sum(losses[1:], losses[0]), leaves)
-        total = sum(loss.item() for loss in losses)
+            if kind == "nodes" and config.loud and config.loudness:
+                losses.append(config.loud * quietness(outputs, self.targets, config.loudness))
+        loss = sum(losses[1:], losses[0])
+        self._update(loss, leaves)
+        total = loss.item()
         if not math.isfinite(total):
             where = f"case {self.case.name} diverged at step {self.state.step}"
             raise InterpbenchError(f"training of {where}: the loss is {total}")
         self.state.step += 1
         return total
 
+    @torch.no_grad()
+    def _source_outputs(self, model: Transformer, rows: Rows) -> Tensor:
+        """What every writer writes on the sources, or for blank blocks zero or the mean over blocks, at even odds."""
+        outputs = model.writers(rows.source, rows.places)
+        is_zero = torch.rand(len(rows.blank), generator=self.generator).to(outputs.device) < 0.5
+        constant = outputs.mean(-1, keepdim=True).expand_as(outputs).masked_fill(is_zero, 0)
+        return torch.where(rows.blank, constant, outputs)
+
     def _loss(self, model: Transformer, kind: Kind, rows: Rows, other: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Mean loss of rows of one kind, and the writers' outputs; `other` are those on each row's source."""
         config, targets = self.config, self.targets
         tokens, variable = rows.tokens.flatten(0, 1), rows.variable.flatten().cpu()
-        replaced, mask = targets.variables[variable][..., None] & rows.where.flatten(0, 1)[:, None].cpu(), None
+        replaced, mask = targets.variables[variable], None
         if kind == "nodes":
-            silent = draw_silent(targets, len(tokens), silent_share(config), config.sampling, self.generator)
-            replaced = replaced | silent[..., None]
+            replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), self.generator)
         else:
             every = {"circuit": targets.outside, "heads": targets.outside_heads}
             mask = (every[kind] if kind in every else draw_edges(targets, self.generator)).to(config.device)
-        frozen = targets.silent.any(0) if config.silent == "stop_grad" else None
-        here = replaced.movedim(0, -1).to(config.device)
-        logits, outputs = model.run(tokens, mask, other, replaced=here, detached=frozen)
+        logits, outputs = model.run(tokens, mask, other, replaced=replaced.T.to(config.device))
         loss = row_loss(self.case, logits, rows.answer.flatten(0, 1))
-        plain = ~replaced.flatten(1).any(-1)
+        plain = ~replaced.any(-1)
         if self.case.next_token and kind == "nodes" and plain.any():
             plain = plain.to(config.device)
             loss = loss + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
@@ -164,7 +203,7 @@ class Training:
         if self.hints is not None:
             loss = loss + self.config.hint * self.hints.loss(leaves[1], outputs, rows)
         if self.config.calm:
-            loss = loss + self.config.calm * loudness(outputs, self.targets)
+            loss = loss + self.config.calm * power(outputs, self.targets)
         return loss
 
     def _update(self, loss: Tensor, leaves: Sequence[Tensor]) -> None:

@@ -61,7 +61,7 @@ class Transformer:
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
         taps: list[Tap] | None = None,
-        replaced: Bool[Tensor, "writer *position row"] | None = None,
+        replaced: Bool[Tensor, "writer row"] | None = None,
     ) -> Float[Tensor, "... row position vocab_out"]:
         """Logits; see `run`."""
         return self.run(tokens, mask, other, taps, replaced)[0]
@@ -90,17 +90,16 @@ class Transformer:
         mask: Float[Tensor, "*#circuit edge"] | None = None,
         other: Activations | None = None,
         taps: list[Tap] | None = None,
-        replaced: Bool[Tensor, "writer *position row"] | None = None,
-        detached: Bool[Tensor, " writer"] | None = None,
+        replaced: Bool[Tensor, "writer row"] | None = None,
         places: Int[Tensor, "*#row position"] | None = None,
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
         Leading (circuit) dimensions of all arguments broadcast. For a mask per row, make each row a circuit of one row.
         To `taps`, if given, one is added for each attention layer, MLP and the logits.
-        `replaced` marks, by row (and position), the writers whose outputs are the other run's for every reader: an
-        intervention on nodes, at the cost of a plain run. No gradient passes through `detached` writers. `places` are
-        the rows of `W_pos` that `pos` writes, for all rows or for each (default: 0, 1, 2, ...).
+        `replaced` marks, by row, the writers whose outputs are the other run's for every reader: an intervention on
+        nodes, at the cost of a plain run. `places` are the rows of `W_pos` that `pos` writes, for all rows or for each
+        (default: 0, 1, 2, ...).
         Raises ValueError if the mask does not have one entry per edge or comes without `other`, or if there are more
         positions than `n_ctx`.
         """
@@ -109,7 +108,7 @@ class Transformer:
         embed = weights["embed.W_E"][tokens].movedim((-1, -2), (-3, -2)).contiguous()
         pos = self._positions(tokens.shape[-1], places).expand(embed.shape)
 
-        stream = ResidualStream(embed.shape, self.graph, mask, other, replaced, detached, taps)
+        stream = ResidualStream(embed.shape, self.graph, mask, other, replaced, taps)
         stream.write([embed, pos])
         for layer in range(config.n_layers):
             block = block_of(weights, layer)

@@ -53,8 +53,7 @@ class ResidualStream:
     graph: Graph
     mask: Float[Tensor, "*#circuit edge"] | None = None
     other: Activations | None = None
-    replaced: Bool[Tensor, "writer *position row"] | None = None
-    detached: Bool[Tensor, " writer"] | None = None
+    replaced: Bool[Tensor, "writer row"] | None = None
     taps: list[Tap] | None = None
     outputs: list[Tensor] = field(default_factory=list, init=False)
 
@@ -84,8 +83,6 @@ class ResidualStream:
             elif self.other is not None and self.replaced is not None:
                 out = torch.where(self.replaced[i], self.other[..., i, :, :, :], cast(Tensor, out))
             out = cast(Tensor, out)
-            if self.detached is not None and self.detached[i]:
-                out = out.detach()
             self.outputs.append(out)
             self._sum = self._sum + out
             if self._uniform and self.other is not None:

@@ -4,7 +4,8 @@ The plain trainer is what the published recipe says (arXiv 2407.14494): behaviou
 one after the other on the same 256 pairs, one variable and one silent node a batch, through the plain transformer,
 at Adam's rate 1e-3. A pair gets all three terms there; ours gives each row one of them, so both numbers are shown:
 pairs a second, and terms a second. With `--seconds`, both train from nothing for at most so long, and it is told when
-the subject reached .99 in everything on nodes, and on edges. CPU seconds of one thread.
+the subject reached .99 in everything on nodes, and on edges; while ours trains, replacing every outside edge at once
+stands for replacing one silent node, which it does not measure. CPU seconds of one thread.
 """
 
 from __future__ import annotations
@@ -124,10 +125,10 @@ def train_ours(case, seconds: float) -> Reached:
     reached, seen = Reached(), {}
 
     def note(facts) -> None:
-        told = {key: facts[key] for key in ("accuracy", "iia_min", "strict_min", "edges") if key in facts}
+        told = {key: facts[key] for key in ("accuracy", "iia_min", "edges") if key in facts}
         if told and told != seen:
             seen.update(told)
-            reached.note(told)
+            reached.note({**told, "strict_min": told["edges"]})
         if time.process_time() - reached.began > seconds:
             raise EnoughError
 

@@ -205,31 +205,30 @@ class IoiReference:
         """The place of an earlier same token, and the token to suppress."""
         return {"duplicate": (self.subject_config.n_ctx,), "s_inhibition": (len(self.classes),)}
 
-    def outputs(self, tokens: Any, source: Any = None, variable: Any = None, where: Any = None) -> Any:
+    def outputs(self, tokens: Any, source: Any = None, variable: Any = None) -> Any:
         """Logits `[row, position, token]`; see `Reference.outputs`."""
-        return self._under(tokens, source, variable, where)[-1]
+        return self._under(tokens, source, variable)[-1]
 
     def outputs_and_readings(
-        self, tokens: Any, source: Any = None, variable: Any = None, where: Any = None
+        self, tokens: Any, source: Any = None, variable: Any = None
     ) -> tuple[Any, dict[str, tuple[Any, ...]]]:
         """The same, and the values that `reading_sizes` names."""
         import torch
 
-        values = self._under(tokens, source, variable, where)
+        values = self._under(tokens, source, variable)
         every, sizes = dict(zip(self.variables, values, strict=True)), self.reading_sizes.items()
         return values[-1], {name: (torch.where(every[name] < 0, size, every[name]),) for name, (size,) in sizes}
 
-    def _under(self, tokens: Any, source: Any, variable: Any, where: Any) -> list[Any]:
+    def _under(self, tokens: Any, source: Any, variable: Any) -> list[Any]:
         """Values of the variables, under an interchange if there is one."""
         import torch
 
         source = tokens if source is None else source
         variable = torch.full(tokens.shape[:1], -1) if variable is None else variable
-        where = torch.ones(tokens.shape, dtype=torch.bool) if where is None else where
-        other = self._values(source, [None] * len(self.variables), variable, where)
-        return self._values(tokens, other, variable, where)
+        other = self._values(source, [None] * len(self.variables), variable)
+        return self._values(tokens, other, variable)
 
-    def _values(self, tokens: Any, other: Sequence[Any], variable: Any, where: Any) -> list[Any]:
+    def _values(self, tokens: Any, other: Sequence[Any], variable: Any) -> list[Any]:
         """Values of the variables in order, each replaced by `other`'s on the rows that name it."""
         import torch
 
@@ -238,8 +237,8 @@ class IoiReference:
         def put(value: Any) -> Any:
             i = len(values)
             if other[i] is not None:
-                here = (variable == i)[:, None] & where
-                value = torch.where(here.view(*here.shape, *[1] * (value.ndim - 2)), other[i], value)
+                here = (variable == i).view(-1, *[1] * (value.ndim - 1))
+                value = torch.where(here, other[i], value)
             values.append(value)
             return value
 

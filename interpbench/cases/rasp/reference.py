@@ -115,22 +115,12 @@ class RaspReference:
             sha.update((weight.double().numpy().round(6) + 0.0).tobytes())
         return sha.hexdigest()[:16]
 
-    def outputs(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
-    ) -> Tensor:
+    def outputs(self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None) -> Tensor:
         """Logits or numbers `[row, position, class]`; see `Reference.outputs`."""
-        return torch.cat([self._run(*some)[0] for some in self._parts(tokens, source, variable, where)])
+        return torch.cat([self._run(*some)[0] for some in self._parts(tokens, source, variable)])
 
     def outputs_and_readings(
-        self,
-        tokens: Tensor,
-        source: Tensor | None = None,
-        variable: Tensor | None = None,
-        where: Tensor | None = None,
+        self, tokens: Tensor, source: Tensor | None = None, variable: Tensor | None = None
     ) -> tuple[Tensor, dict[str, tuple[Tensor, ...]]]:
         """Outputs, and the values that each component computes, read off the residual stream of the compiled model."""
 
@@ -140,7 +130,7 @@ class RaspReference:
 
         logits: list[Tensor] = []
         readings: dict[str, list[list[Tensor]]] = {name: [[] for _ in values] for name, values in self._written.items()}
-        for some in self._parts(tokens, source, variable, where):
+        for some in self._parts(tokens, source, variable):
             answers, written = self._run(*some)
             logits.append(answers)
             outputs = dict(zip(self.model.graph.writers, written, strict=True))
@@ -157,15 +147,12 @@ class RaspReference:
             yield tuple(each if each is None else each[start : start + rows] for each in (tokens, *others))
 
     @torch.no_grad()
-    def _run(
-        self, tokens: Tensor, source: Tensor | None, variable: Tensor | None, where: Tensor | None
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, tokens: Tensor, source: Tensor | None, variable: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """Logits and all writers' outputs, under an interchange intervention if `source` and `variable` are given."""
         if source is None or variable is None:
             return self.model.run(tokens)
         writers = torch.tensor([self.model.graph.writers.index(name) for name in self.components])
-        here = torch.ones(1, len(tokens), dtype=torch.bool) if where is None else where.T
-        replaced = torch.zeros(len(self.model.graph.writers), *here.shape, dtype=torch.bool)
-        replaced[writers] = (variable == torch.arange(len(writers))[:, None])[:, None] & here
+        replaced = torch.zeros(len(self.model.graph.writers), len(tokens), dtype=torch.bool)
+        replaced[writers] = variable == torch.arange(len(writers))[:, None]
         distinct, which = source.unique(dim=0, return_inverse=True)
         return self.model.run(tokens, other=self.model.writers(distinct)[..., which], replaced=replaced)

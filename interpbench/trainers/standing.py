@@ -1,0 +1,145 @@
+"""How a subject in training stands: what the certificate demands, on a thousand rows, at a fraction of its cost.
+
+Two steps: what is replaced all at once, at every measurement, and each thing alone, once all of that is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interpbench.cases.pairs import Data
+from interpbench.cases.reference import Reference
+from interpbench.certificate.interventions import agreement, where_defined, with_nodes_replaced
+from interpbench.certificate.measure import (
+    answers_under_interchange,
+    exclusivity,
+    liveliness,
+    masks_of,
+    outside_under,
+    single_edges,
+    strictness,
+    worst_single,
+)
+from interpbench.graph.circuit import Circuit
+from interpbench.trainers.settings import Config
+from interpbench.transformer.model import Transformer
+
+ALONE_ROWS = 150
+"""Rows on which things are replaced one at a time."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Accuracies against the reference's answers.
+
+    `iia`: interchange accuracy of each variable; `iia_bare`: the same with every outside edge replaced; `outside`: with
+    all outside edges replaced, by name of ablation and granularity. `exclusive` is as in a certificate, and `loud` its
+    relative deviation of every silent node.
+    """
+
+    accuracy: float
+    iia: dict[str, float]
+    iia_bare: dict[str, float]
+    outside: dict[str, float]
+    exclusive: float | None
+    loud: dict[str, float]
+
+    @property
+    def loudness(self) -> float | None:
+        """Median of `loud`."""
+        return float(np.median([*self.loud.values()])) if self.loud else None
+
+    @property
+    def bare(self) -> float:
+        """How well the circuit does alone, with or without a variable of another input."""
+        return min(self.outside["edges"], self.outside["positions"], float(np.mean([*self.iia_bare.values()])))
+
+    def lowest(self, config: Config) -> float:
+        """The lowest of the accuracies that these settings train for."""
+        trained_for = [self.accuracy]
+        if config.interchange:
+            trained_for += self.iia.values()
+        if config.strict:
+            trained_for += [*self.iia_bare.values(), *self.outside.values(), self.exclusive or 1.0]
+        return min(trained_for)
+
+    def to_json(self) -> dict[str, Any]:
+        """For a progress bar: single numbers, and those of each variable."""
+        lowest = {"iia_min": min(self.iia.values()), "bare": min(self.iia_bare.values())}
+        loudness = {} if self.loudness is None else {"loudness": self.loudness}
+        return {"accuracy": self.accuracy, **lowest, **self.outside, **loudness, "iia": self.iia}
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """The rows that a training run is measured on, and the reference's answers, which do not change."""
+
+    data: Data
+    reference: Reference
+    circuit: Circuit
+    seed: int
+
+    @cached_property
+    def masks(self) -> Any:
+        """What can be replaced."""
+        return masks_of(self.reference, self.circuit)
+
+    @cached_property
+    def answer(self) -> Tensor:
+        """The reference's logits."""
+        return self.reference.outputs(self.data.clean)
+
+    @cached_property
+    def sources(self) -> dict[str, Data]:
+        """The rows, scored where the reference answers, with the positions of the sources as they are and permuted."""
+        own = where_defined(self.reference, self.data, self.answer)
+        return {"source": own, "positions": own.with_permuted_places(self.seed)}
+
+    @cached_property
+    def under_interchange(self) -> Sequence[Tensor]:
+        """The reference's logits under interchange of each variable."""
+        return answers_under_interchange(self.reference, self.data)
+
+    def all_at_once(self, model: Transformer) -> Standing:
+        """Measure with everything outside the circuit, or a variable, replaced."""
+        masks, own = self.masks, self.sources["source"]
+        names = list(self.reference.variables)
+        nodes = [(), *self.reference.variables.values()]
+        targets = [self.answer, *self.under_interchange]
+        plain, *right = with_nodes_replaced(model, self.data, list(zip(nodes, targets, strict=True)))
+        iia, iia_bare = {}, {}
+        for name, right_under, target in zip(names, right, self.under_interchange, strict=True):
+            on_target = where_defined(self.reference, self.data, target)
+            bare = torch.maximum(masks.variables[name], masks.outside_edges)
+            iia[name] = float((right_under & on_target.scored).sum() / on_target.scored.sum())
+            iia_bare[name] = agreement(model, on_target, bare[None], target).item()
+        outside = {}
+        both = torch.stack([masks.outside_edges, masks.outside_heads])
+        for source, data in self.sources.items():
+            edges, heads = agreement(model, data, both, self.answer).tolist()
+            key = "edges" if source == "source" else source
+            outside |= {key: edges, f"{key}_heads": heads}
+        for ablation in ("mean", "zero"):
+            found = outside_under(model, own, self.answer, masks, ablation)
+            outside |= {ablation: found.edges, f"{ablation}_heads": found.edges_heads}
+        return Standing(
+            accuracy=float((plain & own.scored).sum() / own.scored.sum()),
+            iia=iia,
+            iia_bare=iia_bare,
+            outside=outside,
+            exclusive=exclusivity(model, self.data, self.reference, masks),
+            loud=liveliness(model, self.data, self.circuit).relative_deviation,
+        )
+
+    def one_at_a_time(self, model: Transformer) -> float:
+        """The lowest accuracy with a single silent node or outside edge replaced, positions permuted."""
+        some, answer = self.sources["positions"].head(ALONE_ROWS), self.answer[:ALONE_ROWS]
+        worst = [worst_single(model, some, answer, edges).accuracy for edges in single_edges(self.circuit).values()]
+        return min(*worst, strictness(model, some, answer, self.masks).strict_min)
