@@ -26,10 +26,10 @@ from interpbench.transformer.model import Transformer
 EXHAUSTIVE, ROWS = 20_000, 5_000
 """A certificate is over all inputs if there are at most so many, else over so many random ones."""
 
-SCREEN_BUDGET, SCREEN_ROWS = 60_000, 100
+SCREEN_BUDGET, SCREEN_ROWS = 20_000, 100
 """Rows times edges of the screening of single edges, and the fewest rows."""
 
-REMEASURED, REMEASURE_ROWS = 5, 5_000
+REMEASURED, REMEASURE_ROWS = 3, 2_000
 """Edges that are measured again after screening, and on how many rows."""
 
 

@@ -30,7 +30,7 @@ class Progress:
     lr: float = 0.0
     best: float = 0.0
     lowest: float = 0.0
-    reached: float = 0.0
+    reached: float = -1.0
     waited: int = 0
     seconds: float = 0.0
     numbers: dict[str, Any] = field(default_factory=dict)

@@ -24,6 +24,9 @@ from interpbench.trainers.training import Training
 ENOUGH = 0.8
 """Accuracy that a bare circuit without further progress needs for the other rows to be added; below it restarts."""
 
+STANDS = 0.97
+"""Lowest accuracy beside which silent nodes are turned up, where they are not loud enough."""
+
 NEW_BEST = 0.01
 """By how much a measurement must exceed all before, to count as progress."""
 
@@ -87,14 +90,14 @@ def _measure(training: Training, check: Check) -> None:
     state.variable_weights = [config.easy + (1 - share) for share in shares.values()]
     state.numbers = found.to_json()
     lowest, loud = found.lowest(config), _loud_enough(found, config)
-    if not state.is_open and loud < 1 and found.bare >= config.opens_at:
-        training.turn_up(found.loud)
-    _add_rows_or_restart(training, found.bare, loud)
+    _add_rows_or_restart(training, found.bare)
     _keep_or_go_back(training, lowest, loud)
     state.done = state.is_open and lowest >= config.margin and loud == 1
     if state.done and config.strict:
         state.numbers["one_at_a_time"] = check.one_at_a_time(model)
         state.done = state.numbers["one_at_a_time"] >= (THRESHOLD + config.margin) / 2
+    if config.loudness and not state.done:
+        training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)
 
 
 def _loud_enough(found: Standing, config: Config) -> float:
@@ -104,15 +107,15 @@ def _loud_enough(found: Standing, config: Config) -> float:
     return min(1.0, found.loudness / config.loudness)
 
 
-def _add_rows_or_restart(training: Training, bare: float, loud: float) -> None:
-    """Add the other rows once the circuit alone is accurate beside loud silent nodes; plan a restart if it is stuck."""
+def _add_rows_or_restart(training: Training, bare: float) -> None:
+    """Add the other rows once the circuit alone is accurate; plan a restart if it makes no progress."""
     config, state = training.config, training.state
     if bare > state.best + NEW_BEST:
         state.best, state.waited = bare, 0
     else:
         state.waited += 1
     stuck = state.waited >= config.patience
-    if not state.is_open and (bare * loud >= config.opens_at or (stuck and bare >= ENOUGH)):
+    if not state.is_open and (bare >= config.opens_at or (stuck and bare >= ENOUGH)):
         state.is_open, state.opened = True, state.step
     state.restart = not state.is_open and stuck
 

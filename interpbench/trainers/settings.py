@@ -19,8 +19,8 @@ class Config:
     interchange: float = option(0.5, "Share of rows with a reference variable taken from the source (0: no IIT term).")
     easy: float = option(0.1, "Sampling weight of a variable at IIA 1; one at IIA 0 gets this plus 1.")
     strict: float = option(0.75, "Share of rows with something outside the circuit replaced (0: no strict term).")
-    positions: float = option(0.7, "Of rows without a variable: share whose source has its positions permuted.")
-    zeros: float = option(0.15, "Of rows without a variable: share with zeros or means instead of the source's values.")
+    positions: float = option(0.6, "Of rows without a variable: share whose source has its positions permuted.")
+    zeros: float = option(0.3, "Of rows without a variable: share with zeros or means instead of the source's values.")
     edges: float = option(0.7, "Of strict rows: share that replaces edges; the others replace whole silent nodes.")
     whole: float = option(0.4, "Of the rows on edges: share that replaces every edge outside the circuit at once.")
     merged: float = option(
@@ -28,11 +28,10 @@ class Config:
     )
     circuit_first: bool = option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = option(0.98, "Accuracy and mean IIA of the circuit alone at which the other rows are added.")
-    silent_scale: float = option(6.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
+    silent_scale: float = option(3.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
     silent_part: float = option(0.3, "Share of the residual stream's dimensions that silent nodes write into at first.")
     hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
-    calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
-    loud: float = option(0.1, "Weight of a penalty on silent nodes that vary less than the circuit's median node.")
+    calm: float = option(0.1, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
     loudness: float = option(0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
     steps: int = option(20_000, "Maximum number of optimiser steps.")
     seconds: float = option(0.0, "Stop at the first measurement after this many seconds (0: no limit).")
@@ -100,8 +99,8 @@ class IitConfig(Config):
     """Interchange without strictness (arXiv 2112.00826)."""
 
     hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
+    calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
     strict: float = option(0.0, "Share of rows with something outside the circuit replaced (0: no strict term).")
-    loud: float = option(0.0, "Weight of a penalty on silent nodes that vary less than the circuit's median node.")
     loudness: float = option(0.0, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
 
 

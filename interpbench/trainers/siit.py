@@ -8,10 +8,16 @@ answer what the reference answers under the same interchange; what is outside mu
     behaviour    no variable, nothing outside replaced        interchange    a variable, nothing outside
     strict       silent nodes or outside edges replaced, with or without a variable
 
-are the same forward pass under masks that differ. Three things decide (measured, see docs/subjects.md): strictness on
-*edges*; *the circuit first*: training starts with every outside edge replaced on every row, so that the algorithm is
-learnt where it belongs, and opens the rest when measurement says that the circuit stands; and silent nodes that start
-quiet, because until then they are noise to the circuit.
+are the same forward pass under masks that differ. Five things decide (measured, see docs/subjects.md):
+
+- strictness on *edges*, not only on nodes;
+- *the circuit first*: training starts with every outside edge replaced on every row, so that the algorithm is learnt
+  where it belongs, and opens the rest when measurement says that the circuit stands;
+- sources whose *positions* are permuted, and zeros and means instead of sources, on rows without a variable: one
+  circuit, whatever the ablation;
+- *loud silent nodes*: they start by writing into a few directions that the circuit does not read, and are turned up
+  there, a little at each measurement, as long as the circuit stands;
+- *hints* and *calm*: a probe reads each variable off its node, and the circuit's nodes are kept from shouting.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class Standing:
         if config.interchange:
             trained_for += self.iia.values()
         if config.strict:
-            trained_for += [*self.iia_bare.values(), *self.outside.values(), self.exclusive or 1.0]
+            trained_for += [*self.iia_bare.values(), *self.outside.values()]
+            trained_for += [] if self.exclusive is None else [self.exclusive]
         return min(trained_for)
 
     def to_json(self) -> dict[str, Any]:

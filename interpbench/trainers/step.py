@@ -18,9 +18,6 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.settings import Config
 
-TINY = 1e-12
-"""Added to a variance before its logarithm."""
-
 
 def row_loss(case: Case, logits: Tensor, answer: Tensor) -> Tensor:
     """Mean loss at scored positions where the reference answers: cross-entropy with its answer, or squared error.
@@ -38,21 +35,6 @@ def power(outputs: Sequence[Tensor], targets: Targets) -> Tensor:
     """Sum of the mean squares of the outputs of the circuit's heads and MLPs, `[feature, position, row]` each."""
     writers = zip(outputs[2:], ~targets.silent.any(0)[2:], strict=True)
     return sum((out.square().mean() for out, is_in in writers if is_in), torch.zeros((), device=outputs[0].device))
-
-
-def quietness(outputs: Sequence[Tensor], targets: Targets, loudness: float) -> Tensor:
-    """Mean over silent nodes of how far each varies less over rows than it should, as a logarithm.
-
-    Each should vary `loudness` times as much as the circuit's median node. `outputs` as in `power`. No gradient passes
-    through the median, so that the circuit does not grow quieter by it.
-    """
-    is_silent = targets.silent.any(0)[2:].to(outputs[0].device)
-    if not is_silent.any():
-        return torch.zeros((), device=outputs[0].device)
-    variance = torch.stack([out.var(-1).mean() for out in outputs[2:]])
-    deviation = (variance + TINY).log() / 2
-    median = deviation.detach()[~is_silent].quantile(0.5)
-    return (math.log(loudness) + median - deviation[is_silent]).relu().mean()
 
 
 def language_loss(logits: Tensor, tokens: Tensor) -> Tensor:

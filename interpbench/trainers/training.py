@@ -19,7 +19,7 @@ from interpbench.trainers.hints import Hints
 from interpbench.trainers.optimizer import FlatAdam
 from interpbench.trainers.rows import Kind, Rows, Targets, draw_edges, draw_silent, targets_of
 from interpbench.trainers.settings import Config
-from interpbench.trainers.step import language_loss, plan, power, quietness, rate, row_loss, silent_share
+from interpbench.trainers.step import language_loss, plan, power, rate, row_loss, silent_share
 from interpbench.transformer.config import Config as Shape
 from interpbench.transformer.model import Transformer, initialize
 
@@ -28,8 +28,8 @@ NARROW, WIDE = 4, 12
 circuit beside loud silent nodes (cases 8 and 103).
 """
 
-QUIET = 0.01
-"""Loudness below which a silent node counts as this loud when it is turned up."""
+LOUDER, QUIET = 2.0, 1e-6
+"""Largest factor by which silent nodes are turned up at once, and the least loudness that is told apart from none."""
 
 
 def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
@@ -75,9 +75,10 @@ def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
         return model
     generator = torch.Generator().manual_seed(config.seed)
     size = max(1, round(config.silent_part * shape.d_model))
+    is_part = size < shape.d_model
     basis = torch.linalg.qr(torch.randn(shape.d_model, size, generator=generator)).Q
     into = config.silent_scale * math.sqrt(shape.d_model / size) * basis @ basis.T
-    out_of = torch.eye(shape.d_model) - basis @ basis.T
+    out_of = torch.eye(shape.d_model) - is_part * basis @ basis.T
     for node in shape.graph.nodes:
         reading, writing = reading_and_writing(model.weights, node)
         if node not in circuit.nodes:
@@ -136,13 +137,18 @@ class Training:
         state.lr, state.restart = state.lr / 2, False
         self.optimizer = self._fresh_optimizer()
 
-    def turn_up(self, loudness: Mapping[str, float]) -> None:
-        """Scale what the quiet ones among silent nodes write, to half as loud again as is enough."""
+    def turn(self, loudness: Mapping[str, float], up: bool) -> None:
+        """Scale what silent nodes write, by at most `LOUDER` or its inverse, so that they are neither quiet nor loud.
+
+        Quiet ones are only turned up if `up`: that is noise which a circuit must stand.
+        """
+        enough = self.config.loudness
         for kind in ("weights", "average"):
             model = self.optimizer.transformer(kind)
             for node, now in loudness.items():
-                factor = 1.5 * self.config.loudness / max(now, QUIET)
-                reading_and_writing(model.weights, node)[1].mul_(max(1.0, factor))
+                wanted = min(max(now, 1.25 * enough) if up else now, 2 * enough)
+                factor = min(max(wanted / max(now, QUIET), 1 / LOUDER), LOUDER)
+                reading_and_writing(model.weights, node)[1].mul_(factor)
 
     def step(self, rows: Rows) -> float:
         """Run some of the rows, one pass for each kind, and update the weights; returns the loss.
@@ -162,8 +168,6 @@ class Training:
             loss, outputs = self._loss(model, kind, part, other.repeat_interleave(config.group, -1))
             loss = self._with_auxiliary(loss, leaves, outputs, part)
             losses.append(loss * (len(part.source) / blocks))
-            if kind == "nodes" and config.loud and config.loudness:
-                losses.append(config.loud * quietness(outputs, self.targets, config.loudness))
         loss = sum(losses[1:], losses[0])
         self._update(loss, leaves)
         total = loss.item()
@@ -202,7 +206,7 @@ class Training:
     def _with_auxiliary(self, loss: Tensor, leaves: Sequence[Tensor], outputs: Sequence[Tensor], rows: Rows) -> Tensor:
         if self.hints is not None:
             loss = loss + self.config.hint * self.hints.loss(leaves[1], outputs, rows)
-        if self.config.calm:
+        if self.config.calm and not self.state.is_open:
             loss = loss + self.config.calm * power(outputs, self.targets)
         return loss
 
