@@ -52,7 +52,8 @@ def read_published(folder: Path, case: Case, source: Mapping[str, Any]) -> Subje
     """The subject of a published folder, with the published circuit as its true one; nothing is measured.
 
     The subject's case is the published form of the case. `source` goes onto the card, with the hashes of the files. Of
-    a model that knows more words than the case, those of the case are kept. Raises InterpbenchError, naming the file, for what is damaged, hostile or does not fit.
+    a model that knows more words than the case, those of the case are kept. Raises InterpbenchError, naming the file,
+    for what is damaged, hostile or does not fit.
     """
     case = case.published_form
     known = facts_of(case)

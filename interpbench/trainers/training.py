@@ -32,6 +32,12 @@ LOUDER, QUIET = 2.0, 1e-6
 """Largest factor by which silent nodes are turned up at once, and the least loudness that is told apart from none."""
 
 
+LATER = 0.2
+"""Factor on the penalty on what the circuit writes, once all rows are added. Without one the circuit grows as silent
+nodes are turned up, and with all of it it becomes quieter than they are (cases 10 and 8).
+"""
+
+
 def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
     """The case's own, heads at least `WIDE` or `NARROW` wide, but for the sizes that are set.
 
@@ -206,8 +212,9 @@ class Training:
     def _with_auxiliary(self, loss: Tensor, leaves: Sequence[Tensor], outputs: Sequence[Tensor], rows: Rows) -> Tensor:
         if self.hints is not None:
             loss = loss + self.config.hint * self.hints.loss(leaves[1], outputs, rows)
-        if self.config.calm and not self.state.is_open:
-            loss = loss + self.config.calm * power(outputs, self.targets)
+        if self.config.calm:
+            weight = self.config.calm * (LATER if self.state.is_open else 1)
+            loss = loss + weight * power(outputs, self.targets)
         return loss
 
     def _update(self, loss: Tensor, leaves: Sequence[Tensor]) -> None:
