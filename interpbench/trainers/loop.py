@@ -95,7 +95,7 @@ def _measure(training: Training, check: Check) -> None:
     state.done = state.is_open and lowest >= config.margin and loud == 1
     if state.done and config.strict:
         state.numbers["one_at_a_time"] = check.one_at_a_time(model)
-        state.done = state.numbers["one_at_a_time"] >= (THRESHOLD + config.margin) / 2
+        state.done = state.numbers["one_at_a_time"] >= THRESHOLD
     if config.loudness and not state.done:
         training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)
 

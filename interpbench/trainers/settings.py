@@ -50,7 +50,7 @@ class Config:
     clip: float = option(1.0, "Largest gradient norm.")
     eval_every: int = option(100, "Steps between measurements.")
     eval_rows: int = option(1000, "Rows of a measurement.")
-    margin: float = option(0.997, "Stop when every measured accuracy reaches this.")
+    margin: float = option(0.995, "Stop when every measured accuracy reaches this.")
     same_size: bool = option(False, "Use the widths of the compiled reference.")
     d_model: int = option(0, "Width of the residual stream (0: the case's own).")
     d_head: int = option(0, "Width of a head (0: the case's own).")
@@ -90,7 +90,8 @@ class Config:
         Wide and deep subjects diverge or never start at rates that small ones need (measured on cases 2, 3, 18, 44).
         """
         size = shape.n_layers * shape.d_model
-        rows = next((rows for rows in (512, 256) if rows * size * shape.n_ctx <= 600_000), 128)
+        area = size * shape.n_ctx
+        rows = 512 if area < 800 else 256 if area < 2_400 else 128
         return replace(self, rows=self.rows or rows, lr=self.lr or min(0.01, 0.25 / size))
 
 

@@ -58,22 +58,28 @@ def rate(config: Config, state: Progress) -> float:
     return config.settled * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * gone / length)) / 2)
 
 
-def plan(config: Config, is_open: bool) -> dict[Kind, int]:
-    """Blocks of each kind in a step.
+def plan(config: Config, is_open: bool) -> list[tuple[Kind, int]]:
+    """The passes of a step: kind of rows, and blocks.
 
     `circuit`: every edge outside the circuit carries the source; `heads`: every edge outside the merged
-    circuit. `edges`: some of them do. `nodes`: some silent nodes do, or nothing. While the circuit is learnt all rows
-    are of the first kind.
+    circuit. `edges`: some of them do, another set in each of two passes. `nodes`: some silent nodes do, or nothing.
+    While the circuit is learnt all rows are of the first kind.
     """
     blocks = config.rows // config.group
     if not is_open:
-        return {"circuit": blocks}
+        return [("circuit", blocks)]
     strict = round(blocks * config.strict * config.edges)
     whole = round(strict * config.whole)
     heads = round(whole * config.merged)
-    kinds: dict[Kind, int] = {"circuit": whole - heads, "heads": heads}
-    kinds |= {"edges": strict - whole, "nodes": blocks - strict}
-    return {kind: count for kind, count in kinds.items() if count}
+    half = (strict - whole) // 2
+    passes: list[tuple[Kind, int]] = [
+        ("circuit", whole - heads),
+        ("heads", heads),
+        ("edges", half),
+        ("edges", strict - whole - half),
+        ("nodes", blocks - strict),
+    ]
+    return [(kind, count) for kind, count in passes if count]
 
 
 def silent_share(config: Config) -> float:

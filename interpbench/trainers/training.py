@@ -23,7 +23,7 @@ from interpbench.trainers.step import language_loss, plan, power, rate, row_loss
 from interpbench.transformer.config import Config as Shape
 from interpbench.transformer.model import Transformer, initialize
 
-NARROW, WIDE = 4, 12
+NARROW, WIDE = 8, 12
 """Least width of a head by default, in a circuit of MLPs only and in others. What is narrower has no room for the
 circuit beside loud silent nodes (cases 8 and 103).
 """
@@ -157,20 +157,20 @@ class Training:
                 reading_and_writing(model.weights, node)[1].mul_(factor)
 
     def step(self, rows: Rows) -> float:
-        """Run some of the rows, one pass for each kind, and update the weights; returns the loss.
+        """Run some of the rows, in a pass for each entry of `plan`, and update the weights; returns the loss.
 
-        Nodes are replaced row by row. Replaced edges are the same for all rows of a kind, so that a pass has one mask
-        and its products are over all rows at once. Raises InterpbenchError if the loss is not finite.
+        Nodes are replaced row by row. Replaced edges are the same for all rows of a pass, so that its products are over
+        all rows at once. Raises InterpbenchError if the loss is not finite.
         """
         config = self.config
-        kinds = plan(config, self.state.is_open)
-        blocks = sum(kinds.values())
+        kinds, counts = zip(*plan(config, self.state.is_open), strict=True)
+        blocks = sum(counts)
         picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=self.generator)).to(config.device)
         model, *leaves = self.optimizer.leaves()
         source_outputs = self._source_outputs(model, picked)
-        parts = picked.split([*kinds.values()])
+        parts = picked.split(counts)
         losses: list[Tensor] = []
-        for kind, part, other in zip(kinds, parts, source_outputs.split([*kinds.values()], -1), strict=True):
+        for kind, part, other in zip(kinds, parts, source_outputs.split(counts, -1), strict=True):
             loss, outputs = self._loss(model, kind, part, other.repeat_interleave(config.group, -1))
             loss = self._with_auxiliary(loss, leaves, outputs, part)
             losses.append(loss * (len(part.source) / blocks))
