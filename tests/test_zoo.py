@@ -29,7 +29,7 @@ ROWS = 300
 
 
 def test_the_first_suite_and_ioi_are_bundled() -> None:
-    assert {(name, "siit") for name in [*QUICK, "2", "ioi", "ioi_next_token"]} <= set(BUNDLED)
+    assert {(name, "siit") for name in [*QUICK, "2", "ioi"]} <= set(BUNDLED)
 
 
 @pytest.mark.parametrize(("name", "kind"), BUNDLED)
@@ -59,7 +59,7 @@ def test_on_resampled_inputs_all_but_a_few_hold() -> None:
         resampled = demands(load_card(name, "siit")["certificate"] | {"version": 1})
         assert len(resampled) == 7 and {each.by for each in resampled} == {"", "the source's"}
         short |= set() if all(each.is_met for each in resampled) else {name}
-    assert short == {"22", "ioi", "ioi_next_token"}
+    assert short == {"22", "ioi"}
 
 
 def test_the_certified_suite_is_what_the_cards_say() -> None:
