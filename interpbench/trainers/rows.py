@@ -4,7 +4,7 @@ Rows come in blocks that share a source, so that the runs on sources cost a frac
 a round, on all rows that are used until the next measurement.
 
 On some blocks what lies outside the circuit carries values that no clean run writes: those of a source whose positions
-are permuted, or zero. No variable is interchanged there, since the reference's values belong to real inputs.
+are permuted, zeros or means. No variable is interchanged there, since the reference's values belong to real inputs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_pool(case: Case, seed: int) -> Pool:
 class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    `places`: positions that the source's tokens stand at. `blank`: whether zeros take the place of the source's values.
+    `places`: positions that the source's tokens stand at. `blank`: whether zeros or means replace its values.
     `variable`: index into the reference's variables, -1 for none; it comes from the source. `answer`: class ids
     (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the reference's variables,
     with hints only.
@@ -110,7 +110,7 @@ def draw_round(
 def _unreal_values(
     blocks: int, positions: int, config: Config, generator: torch.Generator
 ) -> tuple[Int[Tensor, "block position"], Bool[Tensor, " block"], Bool[Tensor, " block"]]:
-    """Places of the sources, where zeros stand in for them, and where either is not as in a clean run."""
+    """Places of the sources, where zeros or means stand in for them, and where either is not as in a clean run."""
     kind = torch.rand(blocks, generator=generator)
     alone = (1 - config.interchange) * (config.strict > 0)  # the share of rows on which no variable is interchanged
     moved = kind < alone * config.positions
