@@ -84,6 +84,10 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
     sizes = drawn.sum(1)
     assert (sizes == 1).float().mean() > 0.15, "single edges"
     assert (sizes > 0.3 * (~inside).sum()).any(), "large sets"
+    weak = int((~inside).nonzero()[5])
+    short = torch.zeros(graph.n_edges).index_fill_(0, torch.tensor(weak), 0.04)
+    single = [found for _ in range(400) if (found := draw_edges(targets, generator, short)).sum() == 1]
+    assert 0.3 < np.mean([bool(found[weak]) for found in single]) < 0.7, "half of the single edges are what falls short"
     silent = draw_silent(targets, 400, 0.8, generator)
     names = [{graph.writers[i] for i in row.nonzero().flatten()} for row in silent]
     outside = set(graph.nodes) - circuit.nodes
@@ -250,7 +254,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch):
     def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
         told = iter(found)
         monkeypatch.setattr(Check, "all_at_once", lambda self, model: next(told))
-        monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: alone)
+        monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, torch.tensor([1 - alone])))
         return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
 
     return trained
@@ -513,7 +517,10 @@ def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
     masks = torch.tensor(np.stack([*nodes, *edges, *merged])).float()
     right = torch.cat([model(some.clean, few, other).argmax(-1) == target for few in masks.split(50)])
     shares = right[:, some.scored].float().mean(-1)
-    assert check.one_at_a_time(model) == pytest.approx(shares.min().item())
+    lowest, short = check.one_at_a_time(model)
+    assert lowest == pytest.approx(shares.min().item())
+    assert torch.allclose(short[masks[len(nodes) :][: len(edges)].argmax(-1)], 1 - shares[len(nodes) :][: len(edges)])
+    assert not short[torch.tensor(circuit.mask()) > 0].any()
     assert shares.min() < shares.max()
 
 

@@ -18,7 +18,10 @@ from interpbench.trainers.optimizer import FlatAdam
 
 @dataclass
 class Progress:
-    """The state of a training run apart from weights, moments and random numbers."""
+    """The state of a training run apart from weights, moments and random numbers.
+
+    `short`: of every edge, as `draw_edges` takes it; empty before it is measured.
+    """
 
     step: int = 0
     is_open: bool = False
@@ -27,6 +30,7 @@ class Progress:
     began: int = 0
     restart: bool = False
     variable_weights: list[float] = field(default_factory=list)
+    short: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0
     lowest: float = 0.0

@@ -94,7 +94,8 @@ def _measure(training: Training, check: Check) -> None:
     _keep_or_go_back(training, lowest, loud)
     state.done = state.is_open and lowest >= config.margin and loud == 1
     if state.done and config.strict:
-        state.numbers["one_at_a_time"] = check.one_at_a_time(model)
+        state.numbers["one_at_a_time"], short = check.one_at_a_time(model)
+        state.short = short.tolist()
         state.done = state.numbers["one_at_a_time"] >= THRESHOLD
     if config.loudness and not state.done:
         training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)

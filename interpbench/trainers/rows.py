@@ -175,15 +175,22 @@ def draw_silent(targets: Targets, rows: int, share: float, generator: torch.Gene
     return (chosen.float() @ targets.silent.float()) > 0
 
 
-def draw_edges(targets: Targets, generator: torch.Generator) -> Float[Tensor, " edge"]:
+def draw_edges(
+    targets: Targets, generator: torch.Generator, short: Float[Tensor, " edge"] | None = None
+) -> Float[Tensor, " edge"]:
     """A random set of edges outside the circuit: of all those, or of those into one layer, each with probability
     .1 or .5; or a single one.
+
+    `short`: what the accuracy lacks when an edge alone is replaced. Half of the single ones are then drawn by its square.
 
     Readers that nothing is cut from share one input, so sets within a layer cost little more than a plain run.
     """
     kind = int(torch.randint(4, (), generator=generator))
     if kind == 0:
-        single = torch.multinomial(targets.outside, 1, generator=generator)
+        weights = targets.outside
+        if short is not None and short.any():
+            weights = weights / weights.sum() + short.square() / short.square().sum()
+        single = torch.multinomial(weights, 1, generator=generator)
         return torch.zeros_like(targets.outside).scatter_(0, single, 1)
     layer = int(torch.randint(len(targets.into), (), generator=generator))
     here = targets.outside * targets.into[layer] if kind < 3 else targets.outside

@@ -139,8 +139,15 @@ class Check:
             loud=liveliness(model, self.data, self.circuit).relative_deviation,
         )
 
-    def one_at_a_time(self, model: Transformer) -> float:
-        """The lowest accuracy with a single silent node or outside edge replaced, positions permuted."""
+    def one_at_a_time(self, model: Transformer) -> tuple[float, Tensor]:
+        """The lowest accuracy with a single silent node or outside edge replaced, positions permuted; and what the
+        accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
+        """
         some, answer = self.sources["positions"].head(ALONE_ROWS), self.answer[:ALONE_ROWS]
-        worst = [worst_single(model, some, answer, edges).accuracy for edges in single_edges(self.circuit).values()]
-        return min(*worst, strictness(model, some, answer, self.masks).strict_min)
+        single = single_edges(self.circuit)
+        short = torch.zeros(self.circuit.graph.n_edges)
+        if single["edges"]:
+            edges = torch.stack([*single["edges"].values()])
+            short[edges.argmax(-1)] = 1 - agreement(model, some, edges, answer)
+        heads = worst_single(model, some, answer, single["heads"]).accuracy
+        return min(1 - short.max().item(), heads, strictness(model, some, answer, self.masks).strict_min), short

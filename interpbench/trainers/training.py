@@ -200,7 +200,8 @@ class Training:
             replaced = replaced | draw_silent(targets, len(tokens), silent_share(config), self.generator)
         else:
             every = {"circuit": targets.outside, "heads": targets.outside_heads}
-            mask = (every[kind] if kind in every else draw_edges(targets, self.generator)).to(config.device)
+            mask = every[kind] if kind in every else self._some_edges()
+            mask = mask.to(config.device)
         logits, outputs = model.run(tokens, mask, other, replaced=replaced.T.to(config.device))
         loss = row_loss(self.case, logits, rows.answer.flatten(0, 1))
         plain = ~replaced.any(-1)
@@ -208,6 +209,9 @@ class Training:
             plain = plain.to(config.device)
             loss = loss + 0.1 * language_loss(logits[plain], tokens[plain]) * plain.float().mean()
         return loss, outputs
+
+    def _some_edges(self) -> Tensor:
+        return draw_edges(self.targets, self.generator, torch.tensor(self.state.short) if self.state.short else None)
 
     def _with_auxiliary(self, loss: Tensor, leaves: Sequence[Tensor], outputs: Sequence[Tensor], rows: Rows) -> Tensor:
         if self.hints is not None:
