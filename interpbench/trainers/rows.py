@@ -181,7 +181,8 @@ def draw_edges(
     """A random set of edges outside the circuit: of all those, or of those into one layer, each with probability
     .1 or .5; or a single one.
 
-    `short`: what the accuracy lacks when an edge alone is replaced. Half of the single ones are then drawn by its square.
+    `short`: what the accuracy lacks when an edge alone is replaced. Half of the single ones are then drawn by
+    its square.
 
     Readers that nothing is cut from share one input, so sets within a layer cost little more than a plain run.
     """
