@@ -67,7 +67,29 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     """Accuracy, interchange accuracy, and strictness on nodes and on all outside edges at once."""
     answer = reference.outputs(data.clean)
     on_answer = where_defined(reference, data, answer)
-    targets = answers_under_interchange(reference, data)
+    found = interchange(model, data, reference, masks, answer, answers_under_interchange(reference, data))
+    return Measurement(**vars(strictness(model, on_answer, answer, masks)), **vars(found))
+
+
+@dataclass(frozen=True)
+class Interchange:
+    """Accuracy, and interchange accuracy of each variable: on all rows, on those whose answer it changes (None if there
+    are none), and with every outside edge replaced too.
+    """
+
+    accuracy: float
+    iia: dict[str, float]
+    iia_changed: dict[str, float | None]
+    iia_circuit_only: dict[str, float]
+
+
+def interchange(
+    model: Transformer, data: Data, reference: Reference, masks: Masks, answer: Tensor, targets: Sequence[Tensor]
+) -> Interchange:
+    """Interchange every variable. `answer` and `targets` are the reference's logits, plain and under each interchange
+    (`answers_under_interchange`).
+    """
+    on_answer = where_defined(reference, data, answer)
     interchanged = [((), answer), *zip(reference.variables.values(), targets, strict=True)]
     plain, *right = with_nodes_replaced(model, data, interchanged)
     iia: dict[str, float] = {}
@@ -80,13 +102,7 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
         iia[name] = _share(right_under, on_target.scored)
         iia_changed[name] = _share(right_under, changed) if changed.any() else None
         iia_circuit_only[name] = agreement(model, on_target, bare[None], target).item()
-    return Measurement(
-        **vars(strictness(model, on_answer, answer, masks)),
-        accuracy=_share(plain, on_answer.scored),
-        iia=iia,
-        iia_changed=iia_changed,
-        iia_circuit_only=iia_circuit_only,
-    )
+    return Interchange(_share(plain, on_answer.scored), iia, iia_changed, iia_circuit_only)
 
 
 def strictness(model: Transformer, data: Data, answer: Tensor, masks: Masks) -> Strictness:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from interpbench.cases.pairs import Data
 from interpbench.cases.reference import Reference
-from interpbench.certificate.interventions import agreement, where_defined, with_nodes_replaced
+from interpbench.certificate.interventions import agreement, where_defined
 from interpbench.certificate.measure import (
     answers_under_interchange,
     exclusivity,
+    interchange,
     liveliness,
     masks_of,
     outside_under,
@@ -111,16 +112,7 @@ class Check:
     def all_at_once(self, model: Transformer) -> Standing:
         """Measure with everything outside the circuit, or a variable, replaced."""
         masks, own = self.masks, self.sources["source"]
-        names = list(self.reference.variables)
-        nodes = [(), *self.reference.variables.values()]
-        targets = [self.answer, *self.under_interchange]
-        plain, *right = with_nodes_replaced(model, self.data, list(zip(nodes, targets, strict=True)))
-        iia, iia_bare = {}, {}
-        for name, right_under, target in zip(names, right, self.under_interchange, strict=True):
-            on_target = where_defined(self.reference, self.data, target)
-            bare = torch.maximum(masks.variables[name], masks.outside_edges)
-            iia[name] = float((right_under & on_target.scored).sum() / on_target.scored.sum())
-            iia_bare[name] = agreement(model, on_target, bare[None], target).item()
+        found = interchange(model, self.data, self.reference, masks, self.answer, self.under_interchange)
         outside = {}
         both = torch.stack([masks.outside_edges, masks.outside_heads])
         for source, data in self.sources.items():
@@ -128,12 +120,12 @@ class Check:
             key = "edges" if source == "source" else source
             outside |= {key: edges, f"{key}_heads": heads}
         for ablation in ("mean", "zero"):
-            found = outside_under(model, own, self.answer, masks, ablation)
-            outside |= {ablation: found.edges, f"{ablation}_heads": found.edges_heads}
+            without = outside_under(model, own, self.answer, masks, ablation)
+            outside |= {ablation: without.edges, f"{ablation}_heads": without.edges_heads}
         return Standing(
-            accuracy=float((plain & own.scored).sum() / own.scored.sum()),
-            iia=iia,
-            iia_bare=iia_bare,
+            accuracy=found.accuracy,
+            iia=found.iia,
+            iia_bare=found.iia_circuit_only,
             outside=outside,
             exclusive=exclusivity(model, self.data, self.reference, masks),
             loud=liveliness(model, self.data, self.circuit).relative_deviation,
