@@ -30,8 +30,10 @@ STANDS = 0.97
 NEW_BEST = 0.01
 """By how much a measurement must exceed all before, to count as progress."""
 
-COLLAPSED = 0.5
-"""Share of the best accuracy since all rows were added, below which training returns to its best."""
+COLLAPSED, FALLEN = 0.5, 0.9
+"""Share of the best accuracy since all rows were added, below which training returns to its best; the second after
+everything that is measured at once was reached.
+"""
 
 
 def train(
@@ -126,10 +128,11 @@ def _keep_or_go_back(training: Training, lowest: float, loud: float) -> None:
 
     The best have the largest product of the lowest accuracy and of loudness.
     """
-    state = training.state
+    config, state = training.config, training.state
     if not state.is_open:
         return
-    if lowest < COLLAPSED * state.lowest:
+    least = FALLEN if state.reached >= config.margin else COLLAPSED
+    if lowest < least * state.lowest:
         state.lr, state.opened, state.began, state.lowest = state.lr / 2, state.step, state.step, 0.0
         training.optimizer.go_back()
         return

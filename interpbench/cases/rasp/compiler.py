@@ -298,7 +298,8 @@ def _true_edges(graph: Any, sink: Any, where: Mapping[str, tuple[str | None, str
     """Edges along which the program's values flow.
 
     An aggregate reads queries, keys and values; a selector's width reads queries and keys, and its MLP reads its head;
-    a map reads its operands. Constants (the `one` direction, BOS) do not depend on the input and make no edge.
+    a map reads its operands. Constants (the `one` direction, BOS) do not depend on the input and make no edge here; see
+    `RaspReference.constants`.
     """
     from tracr.compiler import nodes
     from tracr.rasp import rasp

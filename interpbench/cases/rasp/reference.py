@@ -15,7 +15,7 @@ from torch import Tensor
 from interpbench.cases.alignment import Alignment
 from interpbench.graph.circuit import Circuit
 from interpbench.graph.graph import Graph
-from interpbench.graph.names import edge_name, is_mlp, layer_and_head, readers_of, split_edge
+from interpbench.graph.names import edge_name, is_head, is_mlp, layer_and_head, readers_of, split_edge
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
 
@@ -56,19 +56,28 @@ class RaspReference:
         return replace(self, alignment=Alignment())
 
     @property
+    def constants(self) -> frozenset[str]:
+        """Edges by which a head reads its values where the program gives it none: a selector's width weighs BOS.
+
+        What they carry is the same on all inputs. Without it the head writes nothing, which zero ablation shows.
+        """
+        values = {readers_of(name)[-1] for name in self.components if is_head(name)}
+        return frozenset(edge_name("embed", value) for value in values - {split_edge(edge)[1] for edge in self.edges})
+
+    @property
     def true_circuit(self) -> Circuit:
-        """The circuit of the compiled model itself."""
-        return Circuit(self.model.graph, self.edges)
+        """The circuit of the compiled model itself, with its constants."""
+        return Circuit(self.model.graph, self.edges | self.constants)
 
     def circuit(self, graph: Graph) -> Circuit:
-        """The true circuit carried over to a subject's graph by the alignment."""
-        return Circuit(graph, frozenset(map(self.alignment.carry, self.edges)))
+        """The true circuit, with its constants, carried over to a subject's graph by the alignment."""
+        return Circuit(graph, frozenset(map(self.alignment.carry, self.edges | self.constants)))
 
     def published_circuit(self, graph: Graph) -> Circuit:
         """The circuit that the published benchmark (arXiv 2407.14494) uses as ground truth.
 
-        Where an MLP reads two values and one is computed from the other, it omits the edge of the earlier value. The
-        compiled model depends on these edges: ablating them changes its answers (tested).
+        It omits constants. Where an MLP reads two values and one is computed from the other, it omits the edge of the
+        earlier value too. The compiled model depends on these edges: ablating them changes its answers (tested).
         """
         kept = set(self.edges)
         inputs: dict[str, set[str]] = {}
