@@ -19,8 +19,11 @@ from interpbench.cases.rasp import cache as keep
 from interpbench.cases.rasp.fingerprint import fingerprint
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.catalogue import facts as catalogue
+from interpbench.graph.circuit import Circuit
+from interpbench.graph.names import node_of, split_edge
 from interpbench.plugins import registry
 from interpbench.testing.cases import CASE_CHECKS, check_import_is_light
+from interpbench.transformer.model import initialize
 
 PUBLISHED = json.loads((Path(__file__).parent / "data" / "published_cases.json").read_text())["cases"]
 COMPILED = sorted(PUBLISHED, key=int)
@@ -84,6 +87,23 @@ def test_what_the_published_circuit_lacks_is_needed(name: str) -> None:
     there = defined(reference, reference.outputs(clean))[:, 1:]
     changed = (cut.argmax(-1) != reference.outputs(clean).argmax(-1))[:, 1:] & there
     assert changed.any()
+
+
+@pytest.mark.parametrize("name", ["18", "129"])
+def test_without_its_constant_the_width_of_a_selector_is_the_same_on_all_inputs(name: str) -> None:
+    """Whatever the weights, under zero ablation: no circuit that leaves it out is right there."""
+    case, reference = compiled(name)
+    model = initialize(reference.subject_config, seed=0)
+    circuit, clean = reference.circuit(model.graph), torch.tensor(case.pairs(50, 0)[0])
+    assert reference.constants <= circuit.edges and not reference.alignment.moved
+    zero = torch.zeros(len(model.graph.writers), 1, 1, 1)
+    kept = {"with": circuit, "without": Circuit(model.graph, circuit.edges - reference.constants)}
+    for which, some in kept.items():
+        _, written = model.run(clean, torch.tensor(1 - some.mask()), zero)
+        for edge in reference.constants:
+            head = written[model.graph.writers.index(node_of(split_edge(edge)[1]))]
+            varies = head.std(-1).max() > 1e-4
+            assert varies == (which == "with"), edge
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "io" in PUBLISHED[name]])
