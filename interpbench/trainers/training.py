@@ -28,6 +28,11 @@ NARROW, WIDE = 8, 12
 circuit beside loud silent nodes (cases 8 and 103).
 """
 
+ROOM = 1.4
+"""Least width of the residual stream, in dimensions a token. In one of as many dimensions as tokens, silent nodes
+stay quiet or disturb the circuit for thousands of steps (case 40).
+"""
+
 LOUDER, QUIET = 2.0, 1e-6
 """Largest factor by which silent nodes are turned up at once, and the least loudness that is told apart from none."""
 
@@ -39,7 +44,7 @@ nodes are turned up, and with all of it it becomes quieter than they are (cases 
 
 
 def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
-    """The case's own, heads at least `WIDE` or `NARROW` wide, but for the sizes that are set.
+    """The case's own, with heads at least `WIDE` or `NARROW` wide and `ROOM` for tokens, but for the sizes that are set.
 
     Raises UsageError for `same_size` without a compiled model.
     """
@@ -47,7 +52,7 @@ def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
     own = reference.subject_config
     chosen = {}
     has_heads = any(".h" in node for node in reference.circuit(own.graph).nodes)
-    least = WIDE if has_heads else NARROW
+    least = max(WIDE if has_heads else NARROW, math.ceil(ROOM * own.d_vocab / own.n_heads))
     if own.d_head < least:
         width = max(own.d_model, own.n_heads * least)
         chosen = {"d_head": least, "d_model": width, "d_mlp": 4 * width}
