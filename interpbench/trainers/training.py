@@ -44,7 +44,7 @@ nodes are turned up, and with all of it it becomes quieter than they are (cases 
 
 
 def subject_shape(case: Case, reference: Reference, config: Config) -> Shape:
-    """The case's own, with heads at least `WIDE` or `NARROW` wide and `ROOM` for tokens, but for the sizes that are set.
+    """The case's own, heads at least `WIDE` or `NARROW` wide, with `ROOM` for tokens, but for the sizes that are set.
 
     Raises UsageError for `same_size` without a compiled model.
     """
