@@ -24,12 +24,22 @@ from interpbench.graph import Circuit
 from interpbench.trainers import FlatAdam, Progress
 from interpbench.trainers.hints import Hints
 from interpbench.trainers.loop import train
-from interpbench.trainers.rows import UNDEFINED, Pool, Rows, draw_edges, draw_round, draw_silent, make_pool, targets_of
+from interpbench.trainers.rows import (
+    ABLATIONS,
+    UNDEFINED,
+    Pool,
+    Rows,
+    draw_edges,
+    draw_round,
+    draw_silent,
+    make_pool,
+    targets_of,
+)
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
 from interpbench.trainers.standing import ALONE_ROWS, Check, Standing
 from interpbench.trainers.step import plan, power, rate, silent_share
-from interpbench.trainers.training import Training, start
+from interpbench.trainers.training import Training, reading_and_writing, start
 from interpbench.transformer import Transformer, initialize
 
 ROWS = {"interchange": 0.5, "strict": 0.75, "positions": 0.5, "zeros": 0.2, "own_source": 0.25, "group": 4, "reuse": 8}
@@ -58,10 +68,10 @@ def pool_of(name: str) -> Pool:
     return make_pool(interpbench.load_case(name), 0)
 
 
-def drawn_from(name: str, config: Config = SHORT):
+def drawn_from(name: str, config: Config = SHORT, **measured: list[float]):
     reference = interpbench.load_case(name).reference()
-    weights = [1.0] * len(reference.variables)
-    return reference, draw_round(reference, pool_of(name), config, weights, torch.Generator().manual_seed(0))
+    state = Progress(variable_weights=[1.0] * len(reference.variables), **measured)
+    return reference, draw_round(reference, pool_of(name), config, state, torch.Generator().manual_seed(0))
 
 
 def targets_for(name: str):
@@ -152,12 +162,40 @@ def test_shares_of_rows(interchange: float, positions: float, zeros: float, stri
     moved = (rows.places != own).any(1)
     assert torch.equal(rows.places.sort(1).values, own.expand(rows.places.shape)), "an order of the positions"
     assert (rows.places[moved, 1:] != own[1:]).all() and (rows.places[:, 0] == 0).all(), "all move but BOS"
-    assert not (moved & rows.blank).any() and (rows.variable[moved | rows.blank] == -1).all()
+    blank = is_blank(rows)
+    assert not (moved & blank).any() and (rows.variable[moved | blank] == -1).all()
     alone = (1 - interchange) * (strict > 0)
-    for found, share in ((moved, alone * positions), (rows.blank, alone * zeros), (rows.variable >= 0, interchange)):
+    for found, share in ((moved, alone * positions), (blank, alone * zeros), (rows.variable >= 0, interchange)):
         wide = 0.05 if 0 < share < 1 else 0
         assert abs(found.float().mean().item() - share) <= wide
     assert rows.answer.isfinite().all()
+
+
+def is_blank(rows: Rows) -> torch.Tensor:
+    return torch.isin(rows.kind, torch.tensor([ABLATIONS.index("mean"), ABLATIONS.index("zero")]))
+
+
+def test_what_falls_short_is_drawn_more_often() -> None:
+    config = replace(SHORT, eval_every=100, rows=64, reuse=1, interchange=0.2, positions=0.6, zeros=0.3)
+    _, rows = drawn_from("4", config, short_under=[0.0, 0.02, 0.0, 0.06])
+    found = torch.bincount(rows.kind, minlength=4) / len(rows.kind)
+    alone = torch.tensor([0.1, 0.6, 0.15, 0.15]) / 2 + torch.tensor([0.0, 0.25, 0.0, 0.75]) / 2
+    assert torch.allclose(found, 0.8 * alone + torch.tensor([0.2, 0, 0, 0]), atol=0.05)
+    assert abs((rows.variable >= 0).float().mean().item() - 0.2) < 0.05
+
+
+def test_silent_nodes_learn_to_write_at_a_rate_of_their_own() -> None:
+    config = replace(SHORT, silent_rate=0.0, loudness=0.0, steps=2, opens_at=0.0, circuit_first=False)
+    training = Training.begin(interpbench.load_case("3"), config)
+    _, rows = drawn_from("3", training.config)
+    before = {name: weight.clone() for name, weight in training.optimizer.transformer("weights").weights.items()}
+    training.step(rows)
+    after = training.optimizer.transformer("weights").weights
+    for node in training.shape.graph.nodes:
+        reading, writing = (reading_and_writing(weights, node) for weights in (before, after))
+        moved = not torch.equal(reading[1], writing[1])
+        assert moved == (node in training.circuit.nodes), node
+    assert any(not torch.equal(before[name], after[name]) for name in before if "W_Q" in name)
 
 
 def test_what_sources_carry() -> None:
@@ -169,8 +207,8 @@ def test_what_sources_carry() -> None:
     real = model.writers(rows.source, rows.places)
     moved = (rows.places != torch.arange(rows.places.shape[1])).any(1)
     assert moved.any() and not torch.equal(real[..., moved], model.writers(rows.source)[..., moved])
-    assert torch.equal(carried[..., ~rows.blank], real[..., ~rows.blank])
-    blank, mean = carried[..., rows.blank], real.mean(-1, keepdim=True)
+    assert torch.equal(carried[..., ~is_blank(rows)], real[..., ~is_blank(rows)])
+    blank, mean = carried[..., is_blank(rows)], real.mean(-1, keepdim=True)
     is_zero = (blank == 0).flatten(0, -2).all(0)
     is_mean = (blank == mean).flatten(0, -2).all(0)
     assert (is_zero ^ is_mean).all() and 0.2 < is_zero.float().mean() < 0.8
@@ -589,8 +627,8 @@ def test_readings_of_a_compiled_program() -> None:
 def rows_of(tokens: torch.Tensor, readings: tuple[torch.Tensor, ...]) -> Rows:
     """One block without a variable."""
     count, positions = tokens.shape
-    places, blank = torch.arange(positions)[None], torch.zeros(1, dtype=torch.bool)
-    return Rows(tokens[:1], places, blank, tokens[None], torch.full((1, count), -1), tokens[None], readings)
+    places, kind = torch.arange(positions)[None], torch.zeros(1, dtype=torch.long)
+    return Rows(tokens[:1], places, kind, tokens[None], torch.full((1, count), -1), tokens[None], readings)
 
 
 def test_hints_ask_nodes_for_values() -> None:

@@ -20,7 +20,8 @@ from interpbench.trainers.optimizer import FlatAdam
 class Progress:
     """The state of a training run apart from weights, moments and random numbers.
 
-    `short`: of every edge, as `draw_edges` takes it; empty before it is measured.
+    `short_edges`: what the accuracy lacks with each edge alone replaced; `short_under`: with all outside edges
+    replaced, under each of the ablations. Both are empty before they are measured.
     """
 
     step: int = 0
@@ -30,7 +31,8 @@ class Progress:
     began: int = 0
     restart: bool = False
     variable_weights: list[float] = field(default_factory=list)
-    short: list[float] = field(default_factory=list)
+    short_edges: list[float] = field(default_factory=list)
+    short_under: list[float] = field(default_factory=list)
     lr: float = 0.0
     best: float = 0.0
     lowest: float = 0.0

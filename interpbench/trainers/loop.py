@@ -60,7 +60,7 @@ def train(
     while state.step < config.steps and not state.done and not 0 < config.seconds <= state.seconds:
         if state.restart:
             training.start_again()
-        rows = draw_round(training.reference, pool, fitted, state.variable_weights, generator)
+        rows = draw_round(training.reference, pool, fitted, state, generator)
         for _ in range(min(config.eval_every, config.steps - state.step)):
             loss = training.step(rows)
             progress({"step": state.step, "steps": config.steps, "loss": loss, "open": state.is_open, **state.numbers})
@@ -90,6 +90,7 @@ def _measure(training: Training, check: Check) -> None:
     found = check.all_at_once(model)
     shares = found.iia if state.is_open else found.iia_bare
     state.variable_weights = [config.easy + (1 - share) for share in shares.values()]
+    state.short_under = found.short_under
     state.numbers = found.to_json()
     lowest, loud = found.lowest(config), _loud_enough(found, config)
     _add_rows_or_restart(training, found.bare)
@@ -97,7 +98,7 @@ def _measure(training: Training, check: Check) -> None:
     state.done = state.is_open and lowest >= config.margin and loud == 1
     if state.done and config.strict:
         state.numbers["one_at_a_time"], short = check.one_at_a_time(model)
-        state.short = short.tolist()
+        state.short_edges = short.tolist()
         state.done = state.numbers["one_at_a_time"] >= THRESHOLD
     if config.loudness and not state.done:
         training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)

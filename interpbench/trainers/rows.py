@@ -23,11 +23,14 @@ from interpbench.cases.case import Case
 from interpbench.cases.pairs import permuted_places
 from interpbench.cases.reference import Reference, defined
 from interpbench.graph.circuit import Circuit
+from interpbench.trainers.checkpoint import Progress
 from interpbench.trainers.settings import Config
 
 POOL = 1 << 16
 UNDEFINED = -100
 Kind = Literal["circuit", "heads", "nodes", "edges"]
+ABLATIONS = ("source", "positions", "mean", "zero")
+"""What replaced values are: those of the source, with its positions permuted, means over sources, or zeros."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def make_pool(case: Case, seed: int) -> Pool:
 class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    `places`: positions that the source's tokens stand at. `blank`: whether zeros or means replace its values.
+    `places`: positions that the source's tokens stand at. `kind`: which of `ABLATIONS` replaces values, by index.
     `variable`: index into the reference's variables, -1 for none; it comes from the source. `answer`: class ids
     (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the reference's variables,
     with hints only.
@@ -58,7 +61,7 @@ class Rows:
 
     source: Int[Tensor, "block position"]
     places: Int[Tensor, "block position"]
-    blank: Bool[Tensor, " block"]
+    kind: Int[Tensor, " block"]
     tokens: Int[Tensor, "block row position"]
     variable: Int[Tensor, "block row"]
     answer: Tensor
@@ -78,46 +81,54 @@ class Rows:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
-        source, places, blank = change(self.source), change(self.places), change(self.blank)
+        source, places, kind = change(self.source), change(self.places), change(self.kind)
         tokens, variable, answer = change(self.tokens), change(self.variable), change(self.answer)
-        return Rows(source, places, blank, tokens, variable, answer, tuple(map(change, self.readings)))
+        return Rows(source, places, kind, tokens, variable, answer, tuple(map(change, self.readings)))
 
 
-def draw_round(
-    reference: Reference, pool: Pool, config: Config, variable_weights: Sequence[float], generator: torch.Generator
-) -> Rows:
+def draw_round(reference: Reference, pool: Pool, config: Config, state: Progress, generator: torch.Generator) -> Rows:
     """All rows until the next measurement; each is drawn about `config.reuse` times.
 
-    A source is the counterfactual of its block's first input, or independent of the block.
+    A source is the counterfactual of its block's first input, or independent of the block. What the last measurement
+    found wanting, in `state`, is drawn more often.
     """
     blocks = max(1, config.eval_every * config.rows // config.reuse // config.group)
     inputs = torch.randint(len(pool.clean), (blocks, config.group + 1), generator=generator)
     own = torch.rand(blocks, 1, generator=generator) < config.own_source
     tokens = pool.clean[inputs[:, 1:]]
     source = torch.where(own, pool.corrupted[inputs[:, 1]], pool.clean[inputs[:, 0]])
-    places, blank, unreal = _unreal_values(blocks, tokens.shape[-1], config, generator)
-    picked = torch.multinomial(torch.tensor(variable_weights), tokens.shape[:2].numel(), True, generator=generator)
-    share = config.interchange / (1 - unreal.float().mean())  # so that the share of all rows is as configured
-    wanted = (torch.rand(tokens.shape[:2], generator=generator) < share) & ~unreal[:, None]
+    kind = _draw_kinds(blocks, config, state.short_under, generator)
+    seed = int(torch.randint(1 << 31, (), generator=generator))
+    permuted, own_places = permuted_places(blocks, tokens.shape[-1], seed), torch.arange(tokens.shape[-1])
+    places = torch.where((kind == ABLATIONS.index("positions"))[:, None], permuted, own_places)
+    weights = torch.tensor(state.variable_weights)
+    picked = torch.multinomial(weights, tokens.shape[:2].numel(), True, generator=generator)
+    share = config.interchange / (kind == 0).float().mean()  # so that the share of all rows is as configured
+    wanted = (torch.rand(tokens.shape[:2], generator=generator) < share) & (kind == 0)[:, None]
     variable = torch.where(wanted, picked.view(tokens.shape[:2]), -1)
     rows = (tokens.flatten(0, 1), source.repeat_interleave(config.group, 0), variable.flatten())
     logits, readings = reference.outputs_and_readings(*rows) if config.hint else (reference.outputs(*rows), {})
     shape = (blocks, config.group)
     values = tuple(value.unflatten(0, shape) for values in readings.values() for value in values)
-    return Rows(source, places, blank, tokens, variable, answer_of(reference, logits).unflatten(0, shape), values)
+    return Rows(source, places, kind, tokens, variable, answer_of(reference, logits).unflatten(0, shape), values)
 
 
-def _unreal_values(
-    blocks: int, positions: int, config: Config, generator: torch.Generator
-) -> tuple[Int[Tensor, "block position"], Bool[Tensor, " block"], Bool[Tensor, " block"]]:
-    """Places of the sources, where zeros or means stand in for them, and where either is not as in a clean run."""
-    kind = torch.rand(blocks, generator=generator)
+def _draw_kinds(
+    blocks: int, config: Config, short: Sequence[float], generator: torch.Generator
+) -> Int[Tensor, " block"]:
+    """Which of `ABLATIONS` each block is for. Variables are interchanged under the first of them only.
+
+    Of the other rows, half are shared out as configured, half by what the accuracy under each ablation lacks.
+    """
     alone = (1 - config.interchange) * (config.strict > 0)  # the share of rows on which no variable is interchanged
-    moved = kind < alone * config.positions
-    blank = (kind >= alone * (1 - config.zeros)) & (kind < alone)
-    seed = int(torch.randint(1 << 31, (), generator=generator))
-    places = torch.where(moved[:, None], permuted_places(blocks, positions, seed), torch.arange(positions))
-    return places, blank, moved | blank
+    zeros = config.zeros / 2
+    plain = max(0, 1 - config.positions - config.zeros)
+    shares = torch.tensor([plain, config.positions, zeros, zeros])
+    lacks = torch.tensor(short)
+    if lacks.any():
+        shares = (shares + lacks / lacks.sum()) / 2
+    shares = alone * shares + torch.tensor([1 - alone, 0, 0, 0])
+    return torch.multinomial(shares, blocks, True, generator=generator)
 
 
 def answer_of(reference: Reference, logits: Tensor) -> Tensor:
@@ -181,16 +192,17 @@ def draw_edges(
     """A random set of edges outside the circuit: of all those, or of those into one layer, each with probability
     .1 or .5; or a single one.
 
-    `short`: what the accuracy lacks when an edge alone is replaced. Half of the single ones are then drawn by
-    its square.
+    `short`: what the accuracy lacks when an edge alone is replaced. If anything, single edges are drawn half of the
+    time rather than a quarter, and half of them by the square of that.
 
     Readers that nothing is cut from share one input, so sets within a layer cost little more than a plain run.
     """
     kind = int(torch.randint(4, (), generator=generator))
-    if kind == 0:
+    weak = None if short is None or not short.any() else short.square()
+    if kind == 0 or (kind == 1 and weak is not None):
         weights = targets.outside
-        if short is not None and short.any():
-            weights = weights / weights.sum() + short.square() / short.square().sum()
+        if weak is not None:
+            weights = weights / weights.sum() + weak / weak.sum()
         single = torch.multinomial(weights, 1, generator=generator)
         return torch.zeros_like(targets.outside).scatter_(0, single, 1)
     layer = int(torch.randint(len(targets.into), (), generator=generator))

@@ -30,6 +30,7 @@ class Config:
     opens_at: float = option(0.98, "Accuracy and mean IIA of the circuit alone at which the other rows are added.")
     silent_scale: float = option(3.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit.")
     silent_part: float = option(0.3, "Share of the residual stream's dimensions that silent nodes write into at first.")
+    silent_rate: float = option(0.1, "Factor on the rate of what silent nodes write by.")
     hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
     calm: float = option(0.1, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
     loudness: float = option(0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
@@ -65,6 +66,7 @@ class Config:
             "positions",
             "zeros",
             "silent_part",
+            "silent_rate",
             "settled",
             "edges",
             "whole",

@@ -29,6 +29,7 @@ from interpbench.certificate.measure import (
     worst_single,
 )
 from interpbench.graph.circuit import Circuit
+from interpbench.trainers.rows import ABLATIONS
 from interpbench.trainers.settings import Config
 from interpbench.transformer.model import Transformer
 
@@ -61,6 +62,12 @@ class Standing:
     def bare(self) -> float:
         """How well the circuit does alone, with or without a variable of another input."""
         return min(self.outside["edges"], self.outside["positions"], float(np.mean([*self.iia_bare.values()])))
+
+    @property
+    def short_under(self) -> list[float]:
+        """What the accuracies with all outside edges replaced lack, the more of the two granularities, by ablation."""
+        names = ("edges" if name == "source" else name for name in ABLATIONS)
+        return [1 - min(self.outside[name], self.outside[f"{name}_heads"]) for name in names]
 
     def lowest(self, config: Config) -> float:
         """The lowest of the accuracies that these settings train for."""
