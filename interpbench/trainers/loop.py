@@ -13,7 +13,6 @@ import torch
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import fresh_data
-from interpbench.certificate.certificate import THRESHOLD
 from interpbench.trainers.checkpoint import resume, save
 from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config
@@ -99,7 +98,7 @@ def _measure(training: Training, check: Check) -> None:
     if state.done and config.strict:
         state.numbers["one_at_a_time"], short = check.one_at_a_time(model)
         state.short_edges = short.tolist()
-        state.done = state.numbers["one_at_a_time"] >= THRESHOLD
+        state.done = state.numbers["one_at_a_time"] >= config.margin
     if config.loudness and not state.done:
         training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)
 

@@ -139,14 +139,16 @@ class Check:
         )
 
     def one_at_a_time(self, model: Transformer) -> tuple[float, Tensor]:
-        """The lowest accuracy with a single silent node or outside edge replaced, positions permuted; and what the
-        accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
+        """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
+        and what the accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
         """
-        some, answer = self.sources["positions"].head(ALONE_ROWS), self.answer[:ALONE_ROWS]
-        single = single_edges(self.circuit)
-        short = torch.zeros(self.circuit.graph.n_edges)
-        if single["edges"]:
-            edges = torch.stack([*single["edges"].values()])
-            short[edges.argmax(-1)] = 1 - agreement(model, some, edges, answer)
-        heads = worst_single(model, some, answer, single["heads"]).accuracy
-        return min(1 - short.max().item(), heads, strictness(model, some, answer, self.masks).strict_min), short
+        answer, single = self.answer[:ALONE_ROWS], single_edges(self.circuit)
+        edges = torch.stack([*single["edges"].values()])
+        kept, lowest = torch.ones(self.circuit.graph.n_edges), 1.0
+        for data in self.sources.values():
+            some = data.head(ALONE_ROWS)
+            which = edges.argmax(-1)
+            kept[which] = torch.minimum(kept[which], agreement(model, some, edges, answer))
+            heads = worst_single(model, some, answer, single["heads"]).accuracy
+            lowest = min(lowest, heads, strictness(model, some, answer, self.masks).strict_min)
+        return min(lowest, kept.min().item()), 1 - kept
