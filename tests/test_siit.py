@@ -224,6 +224,8 @@ def test_a_part_of_the_sources_is_the_inputs_own_counterfactual() -> None:
 def test_the_rate_falls_in_cycles_once_all_rows_are_in() -> None:
     config = Config(warmup=10, cycle=100, settled=1.0)
     at = [rate(config, Progress(step=step, lr=1.0)) for step in (0, 4, 500)]
+    slower = [rate(replace(config, falling=400), Progress(step=step, lr=1.0)) for step in (200, 400, 500)]
+    assert slower == pytest.approx([0.625, 0.25, 0.25])
     assert at == pytest.approx([0.1, 0.5, 1.0])
     later = [Progress(step=1000 + gone, lr=1.0, is_open=True, opened=1000) for gone in range(301)]
     rates = [rate(config, state) for state in later]

@@ -43,6 +43,9 @@ class Config:
     own_source: float = option(0.25, "Share of the sources that are an input's own counterfactual.")
     reuse: int = option(8, "Average number of times a row is drawn between two measurements.")
     lr: float = option(0.0, "Peak learning rate of Adam (0: 1/4 over layers times width, at most .01).")
+    falling: int = option(
+        0, "Steps over which the rate falls to a quarter while the circuit is learnt (0: it stays; for long training)."
+    )
     settled: float = option(0.5, "Factor on the rate once all rows are added.")
     warmup: int = option(100, "Steps of linear warm-up.")
     patience: int = option(

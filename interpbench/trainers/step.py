@@ -46,12 +46,13 @@ def language_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 def rate(config: Config, state: Progress) -> float:
     """Learning rate of the next step.
 
-    Linear warm-up; once all rows are added, cosine decay to a fiftieth in cycles, each twice as long as the one before
-    (arXiv 1608.03983). The first has `config.cycle` steps.
+    Linear warm-up, then as `config.falling` says. Once all rows are added, cosine decay to a fiftieth in cycles, each
+    twice as long as the one before (arXiv 1608.03983). The first has `config.cycle` steps.
     """
-    warm = state.lr * min(1, (state.step - state.began + 1) / config.warmup)
+    since = state.step - state.began
+    warm = state.lr * min(1, (since + 1) / config.warmup)
     if not state.is_open:
-        return warm
+        return warm * (1 - 0.75 * min(1, since / config.falling)) if config.falling else warm
     gone, length = state.step - state.opened, config.cycle
     while gone >= length:
         gone, length = gone - length, 2 * length
