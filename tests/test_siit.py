@@ -37,7 +37,7 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
-from interpbench.trainers.standing import ALONE_ROWS, Check, Standing
+from interpbench.trainers.standing import Check, Standing
 from interpbench.trainers.step import plan, power, rate, silent_share
 from interpbench.trainers.training import Training, reading_and_writing, start
 from interpbench.transformer import Transformer, initialize
@@ -548,7 +548,7 @@ def test_a_check_agrees_with_the_certificates_measurements(name: str) -> None:
 def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
     check, model = checked("18")
     circuit, graph = check.circuit, check.circuit.graph
-    some, permuted = (data.head(ALONE_ROWS) for data in (check.data, check.data.with_permuted_places(check.seed)))
+    some, permuted = (data.head(check.rows_alone) for data in (check.data, check.data.with_permuted_places(check.seed)))
     others = [model.writers(each.source, each.places) for each in (some, permuted)]
     target = check.reference.outputs(some.clean).argmax(-1)
     nodes = [np.isin(range(graph.n_edges), graph.edges_from(node)) for node in set(graph.nodes) - circuit.nodes]

@@ -33,8 +33,8 @@ from interpbench.trainers.rows import ABLATIONS
 from interpbench.trainers.settings import Config
 from interpbench.transformer.model import Transformer
 
-ALONE_ROWS = 150
-"""Rows on which things are replaced one at a time."""
+ALONE, ALONE_ROWS = 60_000, 100
+"""Rows times edges on which things are replaced one at a time, and the fewest rows."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Check:
         """What can be replaced."""
         return masks_of(self.reference, self.circuit)
 
+    @property
+    def rows_alone(self) -> int:
+        """Rows on which things are replaced one at a time: the fewer, the more edges there are."""
+        return max(ALONE_ROWS, ALONE // self.circuit.graph.n_edges)
+
     @cached_property
     def answer(self) -> Tensor:
         """The reference's logits."""
@@ -142,11 +147,12 @@ class Check:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
         and what the accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
         """
-        answer, single = self.answer[:ALONE_ROWS], single_edges(self.circuit)
+        single, rows = single_edges(self.circuit), self.rows_alone
+        answer = self.answer[:rows]
         edges = torch.stack([*single["edges"].values()])
         kept, lowest = torch.ones(self.circuit.graph.n_edges), 1.0
         for data in self.sources.values():
-            some = data.head(ALONE_ROWS)
+            some = data.head(rows)
             which = edges.argmax(-1)
             kept[which] = torch.minimum(kept[which], agreement(model, some, edges, answer))
             heads = worst_single(model, some, answer, single["heads"]).accuracy
