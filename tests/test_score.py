@@ -108,7 +108,7 @@ def test_their_two_formats_say_the_same(subject: ib.Subject, tmp_path: Path) -> 
 def test_theirs_to_ours_to_theirs(subject: ib.Subject) -> None:
     """What their writer made of scores of ours is, but for our own key, what our writer makes of what we read."""
     result, data = ib.score(RECORDED, subject), recorded()
-    again = to_circuit_file(result.scores, result.circuit, subject.model.config.d_model)
+    again = to_circuit_file(result.scores, result.circuit, data["cfg"]["d_model"])
     assert again.pop(APART) and again == data
 
 

@@ -18,6 +18,7 @@ from interpbench.certificate.classify import ON_CARD
 from interpbench.certificate.interventions import where_defined
 from interpbench.certificate.measure import masks_of, measure, strictness
 from interpbench.plugins.registry import load
+from interpbench.subjects.card import loudness
 from interpbench.subjects.classes import stated_classes
 from interpbench.subjects.zoo import ZOO, load_subject, stored_card
 
@@ -60,6 +61,16 @@ def test_on_resampled_inputs_all_but_a_few_hold() -> None:
         assert len(resampled) == 7 and {each.by for each in resampled} == {"", "the source's"}
         short |= set() if all(each.is_met for each in resampled) else {name}
     assert short == {"22", "ioi"}
+
+
+def test_subjects_of_the_second_generation_are_certified_and_loud() -> None:
+    """Those of the present trainer, which has a rate of its own for silent nodes."""
+    cards = {name: load_card(name, kind) for name, kind in BUNDLED if kind == "siit"}
+    second = {name: card for name, card in cards.items() if "silent_rate" in card["trainer"]["config"]}
+    assert len(second) >= 20
+    for name, card in second.items():
+        assert Headline.of_card(card).certified, name
+        assert (loudness(card) or 1.0) >= 0.5, name
 
 
 def test_the_certified_suite_is_what_the_cards_say() -> None:
