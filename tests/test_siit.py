@@ -172,13 +172,13 @@ def test_shares_of_rows(interchange: float, positions: float, zeros: float, stri
 
 
 def is_blank(rows: Rows) -> torch.Tensor:
-    return torch.isin(rows.kind, torch.tensor([ABLATIONS.index("mean"), ABLATIONS.index("zero")]))
+    return torch.isin(rows.ablation, torch.tensor([ABLATIONS.index("mean"), ABLATIONS.index("zero")]))
 
 
 def test_what_falls_short_is_drawn_more_often() -> None:
     config = replace(SHORT, eval_every=100, rows=64, reuse=1, interchange=0.2, positions=0.6, zeros=0.3)
     _, rows = drawn_from("4", config, short_under=[0.0, 0.02, 0.0, 0.06])
-    found = torch.bincount(rows.kind, minlength=4) / len(rows.kind)
+    found = torch.bincount(rows.ablation, minlength=4) / len(rows.ablation)
     alone = torch.tensor([0.1, 0.6, 0.15, 0.15]) / 2 + torch.tensor([0.0, 0.25, 0.0, 0.75]) / 2
     assert torch.allclose(found, 0.8 * alone + torch.tensor([0.2, 0, 0, 0]), atol=0.05)
     assert abs((rows.variable >= 0).float().mean().item() - 0.2) < 0.05
@@ -632,8 +632,8 @@ def test_readings_of_a_compiled_program() -> None:
 def rows_of(tokens: torch.Tensor, readings: tuple[torch.Tensor, ...]) -> Rows:
     """One block without a variable."""
     count, positions = tokens.shape
-    places, kind = torch.arange(positions)[None], torch.zeros(1, dtype=torch.long)
-    return Rows(tokens[:1], places, kind, tokens[None], torch.full((1, count), -1), tokens[None], readings)
+    places, ablation = torch.arange(positions)[None], torch.zeros(1, dtype=torch.long)
+    return Rows(tokens[:1], places, ablation, tokens[None], torch.full((1, count), -1), tokens[None], readings)
 
 
 def test_hints_ask_nodes_for_values() -> None:

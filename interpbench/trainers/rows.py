@@ -53,7 +53,7 @@ def make_pool(case: Case, seed: int) -> Pool:
 class Rows:
     """Blocks of rows with one source each; what the subject must answer under each row's interchange.
 
-    `places`: positions that the source's tokens stand at. `kind`: which of `ABLATIONS` replaces values, by index.
+    `places`: positions that the source's tokens stand at. `ablation`: which of `ABLATIONS` replaces values, by index.
     `variable`: index into the reference's variables, -1 for none; it comes from the source. `answer`: class ids
     (`UNDEFINED` where the reference is) or numbers, at every position. `readings`: values of the reference's variables,
     with hints only.
@@ -61,7 +61,7 @@ class Rows:
 
     source: Int[Tensor, "block position"]
     places: Int[Tensor, "block position"]
-    kind: Int[Tensor, " block"]
+    ablation: Int[Tensor, " block"]
     tokens: Int[Tensor, "block row position"]
     variable: Int[Tensor, "block row"]
     answer: Tensor
@@ -81,9 +81,9 @@ class Rows:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
-        source, places, kind = change(self.source), change(self.places), change(self.kind)
+        source, places, ablation = change(self.source), change(self.places), change(self.ablation)
         tokens, variable, answer = change(self.tokens), change(self.variable), change(self.answer)
-        return Rows(source, places, kind, tokens, variable, answer, tuple(map(change, self.readings)))
+        return Rows(source, places, ablation, tokens, variable, answer, tuple(map(change, self.readings)))
 
 
 def draw_round(reference: Reference, pool: Pool, config: Config, state: Progress, generator: torch.Generator) -> Rows:
@@ -97,23 +97,23 @@ def draw_round(reference: Reference, pool: Pool, config: Config, state: Progress
     own = torch.rand(blocks, 1, generator=generator) < config.own_source
     tokens = pool.clean[inputs[:, 1:]]
     source = torch.where(own, pool.corrupted[inputs[:, 1]], pool.clean[inputs[:, 0]])
-    kind = _draw_kinds(blocks, config, state.short_under, generator)
+    ablation = _draw_ablations(blocks, config, state.short_under, generator)
     seed = int(torch.randint(1 << 31, (), generator=generator))
     permuted, own_places = permuted_places(blocks, tokens.shape[-1], seed), torch.arange(tokens.shape[-1])
-    places = torch.where((kind == ABLATIONS.index("positions"))[:, None], permuted, own_places)
+    places = torch.where((ablation == ABLATIONS.index("positions"))[:, None], permuted, own_places)
     weights = torch.tensor(state.variable_weights)
     picked = torch.multinomial(weights, tokens.shape[:2].numel(), True, generator=generator)
-    share = config.interchange / (kind == 0).float().mean()  # so that the share of all rows is as configured
-    wanted = (torch.rand(tokens.shape[:2], generator=generator) < share) & (kind == 0)[:, None]
+    share = config.interchange / (ablation == 0).float().mean()  # so that the share of all rows is as configured
+    wanted = (torch.rand(tokens.shape[:2], generator=generator) < share) & (ablation == 0)[:, None]
     variable = torch.where(wanted, picked.view(tokens.shape[:2]), -1)
     rows = (tokens.flatten(0, 1), source.repeat_interleave(config.group, 0), variable.flatten())
     logits, readings = reference.outputs_and_readings(*rows) if config.hint else (reference.outputs(*rows), {})
     shape = (blocks, config.group)
     values = tuple(value.unflatten(0, shape) for values in readings.values() for value in values)
-    return Rows(source, places, kind, tokens, variable, answer_of(reference, logits).unflatten(0, shape), values)
+    return Rows(source, places, ablation, tokens, variable, answer_of(reference, logits).unflatten(0, shape), values)
 
 
-def _draw_kinds(
+def _draw_ablations(
     blocks: int, config: Config, short: Sequence[float], generator: torch.Generator
 ) -> Int[Tensor, " block"]:
     """Which of `ABLATIONS` each block is for. Variables are interchanged under the first of them only.

@@ -147,14 +147,14 @@ class Check:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
         and what the accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
         """
-        single, rows = single_edges(self.circuit), self.rows_alone
+        merged, rows = single_edges(self.circuit)["heads"], self.rows_alone
         answer = self.answer[:rows]
-        edges = torch.stack([*single["edges"].values()])
         kept, lowest = torch.ones(self.circuit.graph.n_edges), 1.0
+        which = self.masks.outside_edges.nonzero().flatten()
+        edges = torch.eye(len(kept))[which]
         for data in self.sources.values():
             some = data.head(rows)
-            which = edges.argmax(-1)
             kept[which] = torch.minimum(kept[which], agreement(model, some, edges, answer))
-            heads = worst_single(model, some, answer, single["heads"]).accuracy
+            heads = worst_single(model, some, answer, merged).accuracy
             lowest = min(lowest, heads, strictness(model, some, answer, self.masks).strict_min)
         return min(lowest, kept.min().item()), 1 - kept

@@ -204,10 +204,10 @@ class Training:
 
     @torch.no_grad()
     def _source_outputs(self, model: Transformer, rows: Rows) -> Tensor:
-        """What every writer writes on the sources, or the mean over blocks or zero, by each block's kind."""
+        """What every writer writes on the sources, or the mean over blocks or zero, by each block's ablation."""
         outputs = model.writers(rows.source, rows.places)
-        outputs = torch.where(rows.kind == ABLATIONS.index("mean"), outputs.mean(-1, keepdim=True), outputs)
-        return outputs.masked_fill(rows.kind == ABLATIONS.index("zero"), 0)
+        outputs = torch.where(rows.ablation == ABLATIONS.index("mean"), outputs.mean(-1, keepdim=True), outputs)
+        return outputs.masked_fill(rows.ablation == ABLATIONS.index("zero"), 0)
 
     def _loss(self, model: Transformer, kind: Kind, rows: Rows, other: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Mean loss of rows of one kind, and the writers' outputs; `other` are those on each row's source."""
