@@ -294,7 +294,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch):
     def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
         told = iter(found)
         monkeypatch.setattr(Check, "all_at_once", lambda self, model: next(told))
-        monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, torch.tensor([1 - alone])))
+        monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, (1 - alone) * self.masks.outside_edges))
         return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
 
     return trained
@@ -472,7 +472,8 @@ def test_silent_nodes_start_in_a_part_of_the_stream_that_the_circuit_does_not_re
 
 def test_other_seeds_choose_another_part() -> None:
     reference, circuit, _ = targets_for("3")
-    first, second = (start(reference.subject_config, circuit, replace(SHORT, silent_part=0.1, seed=s)) for s in (0, 1))
+    shape, config = reference.subject_config, replace(SHORT, silent_part=0.1, silent_scale=1.0)
+    first, second = (start(shape, circuit, replace(config, seed=s)) for s in (0, 1))
     written = torch.cat([model.weights["blocks.1.mlp.W_out"] for model in (first, second)])
     assert torch.linalg.matrix_rank(written, rtol=1e-4) == 2
 
