@@ -76,7 +76,7 @@ def reading_and_writing(weights: Mapping[str, Tensor], node: str) -> tuple[list[
 
 def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     """Random weights, of which silent nodes write, loudly, into a random part of the residual stream that the circuit
-    does not read.
+    does not read. `config` is fitted to `shape`.
 
     While the circuit is learnt, every silent node carries another input: noise. What fills the whole stream cannot be
     ignored, but readers learn to ignore a few directions. Both sides stay free to change.
