@@ -119,3 +119,10 @@ def test_data_are_exhaustive_where_inputs_are_few() -> None:
     assert few.exhaustive and len({tuple(row) for row in few.clean.tolist()}) == 256
     assert not many.exhaustive and len(many.clean) == 1000
     assert not few.scored[:, 0].any() and few.scored[:, 1:].all()
+
+
+def test_the_first_of_all_inputs_are_a_sample_of_them() -> None:
+    """Much is measured on the first rows. In the order of the alphabet these would all begin alike."""
+    every = fresh_data(interpbench.load_case("14"), 20_000, 0)
+    first = every.head(500).clean[:, 1]
+    assert every.exhaustive and first.unique().tolist() == every.clean[:, 1].unique().tolist()

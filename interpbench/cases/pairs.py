@@ -61,10 +61,16 @@ def draw(case: Case, samples: int, seed: int) -> Data:
 
 
 def fresh_data(case: Case, rows: int, seed: int) -> Data:
-    """Every input if there are at most `rows`, repeated up to `rows` pairs, else random ones; sources independent."""
+    """Every input if there are at most `rows`, repeated up to `rows` pairs, else random ones; sources independent.
+
+    The order is random, so that the first rows are a sample of all.
+    """
     rng = np.random.default_rng([seed, 20240714])
     every = case.all_inputs(rows)
-    clean = case.inputs(rows, rng) if every is None else np.tile(every, (-(-rows // len(every)), 1))
+    if every is None:
+        clean = case.inputs(rows, rng)
+    else:
+        clean = rng.permutation(np.tile(every, (-(-rows // len(every)), 1)))
     source = case.inputs(len(clean), rng)
     scored = torch.tensor(scored_positions(case, clean))
     return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)
