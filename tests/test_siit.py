@@ -39,7 +39,7 @@ from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
 from interpbench.trainers.standing import Check, Standing
 from interpbench.trainers.step import plan, power, rate, silent_share
-from interpbench.trainers.training import Training, reading_and_writing, start
+from interpbench.trainers.training import Training, start, weights_of
 from interpbench.transformer import Transformer, initialize
 
 ROWS = {"interchange": 0.5, "strict": 0.75, "positions": 0.5, "zeros": 0.2, "own_source": 0.25, "group": 4, "reuse": 8}
@@ -184,18 +184,20 @@ def test_what_falls_short_is_drawn_more_often() -> None:
     assert abs((rows.variable >= 0).float().mean().item() - 0.2) < 0.05
 
 
-def test_silent_nodes_learn_to_write_at_a_rate_of_their_own() -> None:
-    config = replace(SHORT, silent_rate=0.0, loudness=0.0, steps=2, opens_at=0.0, circuit_first=False)
+@pytest.mark.parametrize("fixed", [True, False])
+def test_silent_nodes_keep_the_weights_they_start_with(fixed: bool) -> None:
+    config = replace(SHORT, silent_fixed=fixed, loudness=0.0, steps=2, opens_at=0.0, circuit_first=False)
     training = Training.begin(interpbench.load_case("3"), config)
     _, rows = drawn_from("3", training.config)
     before = {name: weight.clone() for name, weight in training.optimizer.transformer("weights").weights.items()}
     training.step(rows)
     after = training.optimizer.transformer("weights").weights
+    of_nodes = {name for name in before if ".attn." in name or ".mlp." in name}
     for node in training.shape.graph.nodes:
-        reading, writing = (reading_and_writing(weights, node) for weights in (before, after))
-        moved = not torch.equal(reading[1], writing[1])
-        assert moved == (node in training.circuit.nodes), node
-    assert any(not torch.equal(before[name], after[name]) for name in before if "W_Q" in name)
+        own, then = (weights_of(weights, node) for weights in (before, after))
+        moved = any(not torch.equal(weight, then[name]) for name, weight in own.items())
+        assert moved == (not fixed or node in training.circuit.nodes), node
+    assert all(not torch.equal(before[name], after[name]) for name in before.keys() - of_nodes if "W_pos" not in name)
 
 
 def test_what_sources_carry() -> None:

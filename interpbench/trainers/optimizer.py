@@ -17,7 +17,7 @@ class FlatAdam:
     """All weights in one vector, with Adam's (arXiv 1412.6980) on it: a step is a handful of operations.
 
     The moving average of the weights is kept too: it stands where a falling rate would lead, without waiting for it
-    (Polyak and Juditsky 1992). `factors`, if given, multiply the rate of every weight.
+    (Polyak and Juditsky 1992). Weights at which `learns`, if given, is 0 stay as they are.
     """
 
     def __init__(
@@ -25,11 +25,11 @@ class FlatAdam:
         model: Transformer,
         average: float,
         readout: Tensor | None = None,
-        factors: Tensor | None = None,
+        learns: Tensor | None = None,
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         self.config, self.betas, self.decay = model.config, betas, average
-        self.factors = factors
+        self.learns = learns
         self.shapes = model.config.weight_shapes()
         self.state = {"weights": torch.cat([model.weights[name].flatten() for name in self.shapes])}
         self.state |= {
@@ -82,14 +82,14 @@ class FlatAdam:
 
         Few masks make a large gradient; against second moments of many small ones it would undo what was learnt.
         """
+        gradient = gradient if self.learns is None else gradient * self.learns
         norm = gradient.norm()
         most = (2 * self.state["norm"]).clamp(max=clip)
         gradient = gradient * (most / norm.clamp(min=most))
         self.step += 1
         kept = norm.clamp(max=most)
         self.state["norm"] = kept if self.step == 1 else self.state["norm"].lerp(kept, 0.02)
-        step = self._step("", gradient, lr)
-        self.state["weights"] = self.state["weights"] - (step if self.factors is None else step * self.factors)
+        self.state["weights"] = self.state["weights"] - self._step("", gradient, lr)
         self.state["average"].lerp_(self.state["weights"], 1 - min(self.decay, self.step / (self.step + 9)))
 
     def update_readout(self, gradient: Tensor) -> None:

@@ -32,7 +32,11 @@ class Config:
         0.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit (0: 3, and .3 with a norm)."
     )
     silent_part: float = option(0.3, "Share of the residual stream's dimensions that silent nodes write into at first.")
-    silent_rate: float = option(0.1, "Factor on the rate of what silent nodes write by.")
+    silent_fixed: bool = option(
+        True,
+        "Silent nodes keep the random weights they start with, but for their loudness.",
+        flags="--silent-fixed/--silent-learn",
+    )
     hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
     calm: float = option(0.1, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
     loudness: float = option(0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
@@ -71,7 +75,6 @@ class Config:
             "positions",
             "zeros",
             "silent_part",
-            "silent_rate",
             "settled",
             "edges",
             "whole",

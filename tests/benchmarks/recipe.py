@@ -23,7 +23,7 @@ PUBLISHED = {
     "silent_part": 1.0,
     "positions": 0.0,
     "zeros": 0.0,
-    "silent_rate": 1.0,
+    "silent_fixed": False,
     "loudness": 0.0,
     "hint": 0.0,
 }
