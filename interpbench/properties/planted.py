@@ -1,0 +1,236 @@
+"""What is planted: for each property a function that draws a causal model which has it, at a level from 1 to 3.
+
+Tokens are numbers and point at positions. What differs between properties is what a technique could miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from interpbench.cases.flow import PLACE, TOKEN, Draw, Flow
+from interpbench.properties.property import Property
+from interpbench.properties.sketch import VOTE, Sketch
+
+
+def most(*values: int | None) -> int | None:
+    """The value that most have; of several the smallest; None if none has one."""
+    there = [value for value in values if value is not None]
+    return min(there, key=lambda value: (-there.count(value), value)) if there else None
+
+
+def total(size: int) -> Callable[..., int | None]:
+    """The sum modulo `size`, None if a summand is missing."""
+    return lambda *values: None if None in values else sum(values) % size
+
+
+def depth(level: int, rng: np.random.Generator) -> Flow:
+    sketch, value = Sketch(rng), TOKEN
+    for _ in range(2 * level):
+        value = sketch.pointed_at(value)
+    return sketch.finish(value, sketch.vocab)
+
+
+def _agreed(sketch: Sketch, count: int) -> tuple[str, Draw]:
+    """The majority of heads that carry the tokens at positions whose tokens are the same."""
+    places = sorted(sketch.rng.permutation(sketch.length)[:count].tolist())
+    heads = [sketch.standing_at(place) for place in places]
+    return sketch.compute(heads, sketch.vocab, most), Draw(copies=(tuple(places),))
+
+
+def redundancy(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng, heads=4 if level < 3 else 6)
+    agreed, draw = _agreed(sketch, 3 if level < 3 else 5)
+    other = TOKEN if level > 1 else sketch.earlier(*sketch.some(1))
+    value = sketch.compute((agreed, other), sketch.vocab, total(sketch.vocab))
+    return sketch.finish(value if level == 1 else sketch.pointed_at(value), sketch.vocab, draw)
+
+
+def backup(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    by, instead = sketch.some(2)
+    lost = int(rng.integers(sketch.vocab))
+    first, second = sketch.earlier(by), sketch.earlier(instead)
+    pointer = sketch.compute((first, second), sketch.vocab, lambda x, y: y if x in (lost, None) else x)
+    value = pointer if level == 1 else sketch.pointed_at(pointer)
+    if level == 3:
+        value = sketch.pointed_at(value)
+    return sketch.finish(value, sketch.vocab)
+
+
+def gate(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    heads = [sketch.earlier(by) for by in sketch.some(2 if level < 3 else 3)]
+    if level == 3:
+        return sketch.finish(sketch.compute(heads, sketch.vocab, total(sketch.vocab)), sketch.vocab)
+    half = sketch.vocab // 2
+
+    def opened(x: int | None, y: int | None) -> int | None:
+        if x is None or y is None:
+            return None
+        return int(x >= half and y >= half) if level == 1 else int((x >= half) != (y >= half))
+
+    return sketch.finish(sketch.compute(heads, 2, opened), 2)
+
+
+def branch(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    place, flag = int(rng.integers(sketch.length)), int(rng.integers(sketch.vocab))
+    signal = sketch.standing_at(place, carried=lambda t: int(t == flag), size=2)
+    usual, seldom = map(sketch.earlier, sketch.some(2))
+    chosen = sketch.compute((signal, usual, seldom), sketch.vocab, lambda s, u, r: r if s else u)
+    share = (0.2, 0.08, 0.03)[level - 1]
+    return sketch.finish(sketch.pointed_at(chosen), sketch.vocab, Draw(rare=((place, flag, share),)))
+
+
+def sign(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    half = sketch.vocab // 2
+    by, *others = sketch.some(level + 1)
+    size = sketch.earlier(by, carried=lambda t: t // 2, size=half)
+    signs = [sketch.earlier(each, carried=lambda t: t % 2, size=2) for each in others]
+
+    def signed(number: int | None, *odd: int | None) -> int | None:
+        there = [each for each in odd if each is not None]
+        return None if number is None or len(there) < len(odd) else number + half * (sum(there) % 2)
+
+    value = sketch.compute((size, *signs), sketch.vocab, signed)
+    numbers = [*(1.0 + i for i in range(half)), *(-1.0 - i for i in range(half))]
+    return sketch.finish({value: 1.0}, sketch.vocab, numbers=numbers)
+
+
+def negative(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    *heads, against = map(sketch.earlier, sketch.some(level + 1))
+    own = sketch.compute((TOKEN,), sketch.vocab, lambda t: t)
+    votes = {own: 0.7 * VOTE} | {head: VOTE + i for i, head in enumerate(heads)} | {against: -2.0 * VOTE}
+    return sketch.finish(votes, sketch.vocab)
+
+
+def digits(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    units = ((1, 4), (4, 2)) if level < 3 else ((1, 2), (2, 2), (4, 2))
+    by = sketch.some(1)[0]
+    heads = [sketch.earlier(by, carried=lambda t, u=unit, n=size: t // u % n, size=size) for unit, size in units]
+
+    def whole(*parts: int) -> int:
+        return sum(part * unit for part, (unit, _) in zip(parts, units, strict=True))
+
+    if level == 1:
+        joined = sketch.compute(heads, sketch.vocab, lambda *d: None if None in d else whole(*d))
+        return sketch.finish(sketch.pointed_at(joined), sketch.vocab)
+    return sketch.finish(sketch.look(heads, lambda *d: whole(*d) + 1, PLACE, TOKEN), sketch.vocab)
+
+
+def keys(level: int, rng: np.random.Generator) -> Flow:
+    """Every token comes once, so that a head that looks for a token finds one place."""
+    sketch = Sketch(rng)
+    by, *more = sketch.some(level)
+    marked = sketch.earlier(by)
+    if level == 3:
+        order = sketch.rng.permutation(sketch.vocab).tolist()
+        marked = sketch.compute((marked,), sketch.vocab, lambda t: None if t is None else order[t])
+    found = sketch.look(TOKEN, lambda t: t, marked, TOKEN)
+    value = found if level == 1 else sketch.look(found, lambda t: t, TOKEN, sketch.earlier(more[0]))
+    return sketch.finish(value, sketch.vocab, Draw(distinct=True))
+
+
+def shares(level: int, rng: np.random.Generator) -> Flow:
+    """With 3, 5 or 7 heads."""
+    count = 1 + 2 * level
+    sketch = Sketch(rng, heads=max(4, count))
+    half = sketch.vocab // 2
+    heads = [sketch.earlier(by, carried=lambda t: int(t >= half), size=2) for by in sketch.some(count)]
+    return sketch.finish(sketch.compute(heads, 2, most), 2)
+
+
+def late(level: int, rng: np.random.Generator) -> Flow:
+    flow = redundancy(2, rng)
+    return replace(flow, shape={**flow.shape, "n_layers": flow.shape["n_layers"] + level})
+
+
+def crowd(level: int, rng: np.random.Generator) -> Flow:
+    flow = redundancy(2, rng)
+    return replace(flow, shape={**flow.shape, "d_model": (40, 32, 24)[level - 1]})
+
+
+def wide(level: int, rng: np.random.Generator) -> Flow:
+    heads, layers = ((6, 4), (8, 5), (8, 7))[level - 1]
+    sketch = Sketch(rng, heads=heads)
+    agreed, draw = _agreed(sketch, 3)
+    pointer = sketch.compute((agreed, TOKEN), sketch.vocab, total(sketch.vocab))
+    value = sketch.pointed_at(sketch.pointed_at(pointer))
+    return sketch.finish(value, sketch.vocab, draw, layers=layers, d_model=heads * 12, d_mlp=heads * 48)
+
+
+def norm(level: int, rng: np.random.Generator) -> Flow:
+    """Under each norm: of the majority upstream of a query, of a gate of three, of four hops."""
+    flow = (redundancy(2, rng), gate(3, rng), depth(2, rng))[level - 1]
+    return replace(flow, shape={**flow.shape, "normalization_type": "LN"})
+
+
+def _property(make: Callable[[int, np.random.Generator], Flow], what: str, aimed_at: str, *levels: str) -> Property:
+    return Property(make.__name__, what, aimed_at, levels, make)
+
+
+PROPERTIES = (
+    _property(
+        *(depth, "pointers followed one after another", "everything: effects shrink or saturate over many layers"),
+        *("2 hops", "4 hops", "6 hops"),
+    ),
+    _property(
+        *(redundancy, "heads that carry the same, and a majority of them", "effects of one edge; searches that drop one"),
+        *("3 heads, added to the answer", "3 heads upstream of a query", "5 heads upstream of a query"),
+    ),
+    _property(
+        *(backup, "a second head speaks where the first finds nothing", "effects of one edge, means over inputs"),
+        *("at the answer", "upstream of a query", "upstream of a query, and one more hop"),
+    ),
+    _property(
+        *(gate, "heads that only matter together", "first-order scores, one direction of patching"),
+        *("both of two", "one of two, not both", "the sum of three"),
+    ),
+    _property(
+        *(branch, "a path that few inputs take", "small samples, means over inputs"),
+        *("20 % of inputs", "8 %", "3 %"),
+    ),
+    _property(
+        *(sign, "a number whose sign other heads decide", "scores summed over rows before the absolute value"),
+        *("one head", "two heads", "three heads"),
+    ),
+    _property(
+        *(negative, "a head that votes against what others vote for", "signed scores, circuits chosen by faithfulness"),
+        *("against two", "against three", "against four"),
+    ),
+    _property(
+        *(digits, "a pointer carried by several heads, a digit each", "scores of single nodes"),
+        *("two heads, joined by an MLP", "two heads read by one query", "three heads read by one query"),
+    ),
+    _property(
+        *(keys, "heads that look for a value that another head has put there", "attributions to keys"),
+        *("a shifted key", "a second look", "a key that an MLP computes"),
+    ),
+    _property(
+        *(shares, "heads that each decide a little", "effects near zero, thresholds"),
+        *("majority of 3", "of 5", "of 7"),
+    ),
+    _property(
+        *(late, "layers after the answer, which read it and are not read", "norms, decoys that correlate with the answer"),
+        *("1 layer", "2 layers", "3 layers"),
+    ),
+    _property(
+        *(crowd, "variables in few dimensions", "norms, effects of what lies near in the stream"),
+        *("40 dimensions", "32", "24"),
+    ),
+    _property(
+        *(wide, "a small circuit in a large graph", "cost, and false edges"),
+        *("4 layers of 6 heads", "5 layers of 8", "7 layers of 8"),
+    ),
+    _property(
+        *(norm, "layer norms before every reader", "gradients through the norm; loud nodes outside"),
+        *("redundancy at a query", "a sum of three", "4 hops"),
+    ),
+)
+"""Those of core, in the order of the tables."""
