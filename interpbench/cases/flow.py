@@ -196,12 +196,8 @@ def _value(variable: Look | Compute, found: Mapping[str, Sequence[int]], i: int)
     return NONE
 
 
-def flow_case(name: str, description: str, make: Callable[[], Flow]) -> Case:
-    """The case of a model that `make` gives; it is made when it is first needed, and so must give the same always.
-
-    `make` is called for the facts of the case itself: it should take no time and no heavy import.
-    """
-    flow = make()
+def flow_case(name: str, description: str, flow: Flow, module: str) -> Case:
+    """The case of a causal model, which `module` makes."""
     vocab: tuple[Token, ...] = tuple(range(flow.vocab))
 
     def program(tokens: Sequence[Token]) -> list[Any]:
@@ -216,7 +212,7 @@ def flow_case(name: str, description: str, make: Callable[[], Flow]) -> Case:
 
         return FlowReference(flow, case.tokens)
 
-    program.__module__ = make.__module__
+    program.__module__ = module
     case = Case(
         name=name,
         description=description,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interpbench.cases.flow import NONE, PLACE, TOKEN, Compute, Flow, Look, Table
+from interpbench.cases.flow import NONE, PLACE, TOKEN, Compute, Flow, Look, Table, reads
 from interpbench.cases.tokens import Token
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def evaluate(
     """
     values: dict[str, Values] = {TOKEN: tokens, PLACE: np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)}
     for i, (node, each) in enumerate(flow.variables.items()):
-        found = _looked(each, values) if isinstance(each, Look) else _computed(each, values)
+        found = value_of(each, [values[name] for name, _ in reads(each)])
         if other is not None and replaced is not None:
             found = np.where(replaced[i][:, None], other[node], found)
         values[node] = found
@@ -46,20 +46,34 @@ def votes(flow: Flow, values: Mapping[str, Values]) -> np.ndarray:
     return counted if flow.numbers is None else counted @ np.array(flow.numbers)[:, None]
 
 
-def _computed(variable: Compute, values: Mapping[str, Values]) -> Values:
-    return _look_up(variable.table, [values[name] for name in variable.inputs])
-
-
-def _looked(variable: Look, values: Mapping[str, Values]) -> Values:
-    wanted = _look_up(variable.wanted, [values[name] for name in variable.query])
-    fits = (values[variable.key][:, None, :] == wanted[..., None]) & (wanted != NONE)[..., None]
-    carried = _look_up(variable.carried, [values[variable.value]])
+def value_of(variable: Look | Compute, inputs: Sequence[Values]) -> Values:
+    """The value of a variable, from what it reads, in the order of `reads`."""
+    if isinstance(variable, Compute):
+        return _look_up(variable.table, inputs, inputs[0].shape)
+    carried, fits = _looked(variable, inputs)
     found = np.take_along_axis(carried, fits.argmax(-1), 1)
     return np.where(fits.any(-1), found, NONE)
 
 
-def _look_up(table: Table, values: list[Values]) -> Values:
-    index = np.zeros_like(values[0])
+def is_ambiguous(variable: Look | Compute, inputs: Sequence[Values]) -> bool:
+    """Whether a head finds several keys on some input, with different values."""
+    if isinstance(variable, Compute):
+        return False
+    carried, fits = _looked(variable, inputs)
+    found = value_of(variable, inputs)[..., None]
+    return bool((fits & (carried[:, None, :] != found)).any())
+
+
+def _looked(variable: Look, inputs: Sequence[Values]) -> tuple[Values, np.ndarray]:
+    """What the head carries from each position, and where keys fit, bool `[row, query, key]`."""
+    *queries, key, value = inputs
+    wanted = _look_up(variable.wanted, queries, key.shape)
+    fits = (key[:, None, :] == wanted[..., None]) & (wanted != NONE)[..., None]
+    return _look_up(variable.carried, [value], value.shape), fits
+
+
+def _look_up(table: Table, values: Sequence[Values], shape: tuple[int, ...]) -> Values:
+    index = np.zeros(shape, dtype=np.int64)
     for value, size in zip(values, table.sizes, strict=True):
         index = index * (size + 1) + np.where(value == NONE, size, value)
     return np.array(table.entries)[index]

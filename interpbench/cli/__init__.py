@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from interpbench.cli import bench, eval, groups, hub, list, plugins, report, score, show, try_, verify  # noqa: F401
+from interpbench.cli import bench, eval, generate, groups, hub, list, plugins, report, score, show, try_, verify  # noqa: F401
 from interpbench.cli.app import app
 from interpbench.errors import InterpbenchError, UsageError
 

@@ -45,7 +45,11 @@ def train(
         return
     root = out or Path("subjects")
     asked = [Asked(trainer, name, config, root / name / trainer, seeds, force) for name in names]
-    _train_many(asked, jobs, as_json)
+    cards, errors = train_many(asked, jobs, as_json)
+    if as_json:
+        print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in names])
+    if errors:
+        raise typer.Exit(1)
 
 
 def _train_one(asked: "Asked", as_json: bool) -> None:
@@ -64,7 +68,10 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
 
 
-def _train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> None:
+def train_many(
+    asked: "list[Asked]", jobs: int, as_json: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Make the subjects that do not exist; returns all cards and errors by case. Prints a table unless `as_json`."""
     from interpbench.errors import InterpbenchError
     from interpbench.runs.make import longest_first, stored
     from interpbench.subjects.folder import CARD
@@ -78,14 +85,9 @@ def _train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> None:
                 kept[each.case] = stored(each)
             except InterpbenchError as error:
                 errors[each.case] = str(error)
-    names = [each.case for each in asked]
-    if as_json:
-        told = [name for name in names if name not in kept]
-        print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in told])
-    else:
-        _print(names, cards, kept, errors)
-    if errors:
-        raise typer.Exit(1)
+    if not as_json:
+        _print([each.case for each in asked], cards, kept, errors)
+    return kept | cards, errors
 
 
 def _make_all(asked: "list[Asked]", jobs: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.case import Case
 from interpbench.errors import UsageError, shown
+from interpbench.properties.property import Property
 
 if TYPE_CHECKING:
     from interpbench.problem.technique import Technique
@@ -20,6 +21,14 @@ def check_case(thing: Any) -> None:
     """Raise TypeError unless this is a case."""
     if not isinstance(thing, Case):
         raise TypeError(f"{thing!r} is not an interpbench.Case")
+
+
+def check_property(thing: Any) -> None:
+    """Raise TypeError unless this is a property with a level."""
+    if not isinstance(thing, Property):
+        raise TypeError(f"{thing!r} is not an interpbench.properties.Property")
+    if not thing.levels:
+        raise TypeError(f"{thing.name}: has no levels")
 
 
 def check_trainer(thing: Any) -> None:

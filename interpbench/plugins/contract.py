@@ -13,6 +13,7 @@ PUBLIC_MODULES = (
     "interpbench.problem",
     "interpbench.transformer",
     "interpbench.cases",
+    "interpbench.properties",
     "interpbench.trainers",
     "interpbench.testing",
 )

@@ -25,12 +25,18 @@ if TYPE_CHECKING:
     from interpbench.cases.case import Case
     from interpbench.plugins.progress import ProgressEvent
     from interpbench.problem.technique import Technique
+    from interpbench.properties.property import Property
     from interpbench.trainers.trainer import Trainer
 
 
 @hookspec
 def interpbench_cases() -> Iterable[Case]:  # type: ignore[empty-body]
     """Tasks with a known algorithm."""
+
+
+@hookspec
+def interpbench_properties() -> Iterable[Property]:  # type: ignore[empty-body]
+    """Properties to plant: each makes generated cases, at levels and by seed."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""Find plugins, isolate the broken ones, look up cases, trainers and techniques by name.
+"""Find plugins, isolate the broken ones, look up cases, properties, trainers and techniques by name.
 
 Each plugin is imported and called in a manager of its own, so that a plugin that fails does not affect the others; its
 row holds the error. Core's own cases and trainers come first, through the same hooks.
@@ -20,14 +20,16 @@ from interpbench.cases.case import Case
 from interpbench.errors import UsageError, kind_and_line, unknown
 from interpbench.hooks import GROUP
 from interpbench.plugins import hookspecs
-from interpbench.plugins.checks import check_case, check_name, check_technique, check_trainer
+from interpbench.plugins.checks import check_case, check_name, check_property, check_technique, check_trainer
+from interpbench.properties.generated import generated_case
+from interpbench.properties.property import Property
 
 if TYPE_CHECKING:
     from interpbench.problem.technique import Technique
     from interpbench.trainers.trainer import Trainer
 
-CORE = ("interpbench.cases", "interpbench.trainers")
-SINGULAR = {"cases": "case", "trainers": "trainer", "techniques": "technique"}
+CORE = ("interpbench.cases", "interpbench.properties", "interpbench.trainers")
+SINGULAR = {"cases": "case", "properties": "property", "trainers": "trainer", "techniques": "technique"}
 RESTRICT = "INTERPBENCH_PLUGINS"
 """Environment variable: names of the plugins to load, separated by commas; if empty, only core's own are loaded."""
 
@@ -40,6 +42,7 @@ class Plugin:
     distribution: str
     version: str
     cases: tuple[str, ...] = ()
+    properties: tuple[str, ...] = ()
     trainers: tuple[str, ...] = ()
     techniques: tuple[str, ...] = ()
     progress: bool = False
@@ -52,14 +55,21 @@ class Registry:
     """Everything that plugins provide, by name; `listeners` are their `interpbench_progress`, by plugin."""
 
     cases: Mapping[str, Case] = field(default_factory=dict)
+    properties: Mapping[str, Property] = field(default_factory=dict)
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     techniques: Mapping[str, Technique] = field(default_factory=dict)
     listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
 
     def case(self, name: str) -> Case:
-        """The case of that name. Raises UsageError, with the nearest name, if there is none."""
+        """The case of that name, installed or generated. Raises UsageError, with the nearest name, if there is none."""
+        if name not in self.cases and (generated := generated_case(name, self.properties)) is not None:
+            return generated
         return self._get("case", self.cases, name)
+
+    def property(self, name: str) -> Property:
+        """The property of that name. Raises UsageError, with the nearest name, if there is none."""
+        return self._get("property", self.properties, name)
 
     def trainer(self, name: str) -> Trainer:
         """The trainer of that name. Raises UsageError, with the nearest name, if there is none."""
@@ -104,8 +114,8 @@ def load() -> Registry:
             continue
         for kind, things in provided.items():
             found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
-        cases, trainers, techniques = (tuple(provided[kind]) for kind in found)
-        rows.append(Plugin(name, distribution, version, cases, trainers, techniques, listener is not None))
+        names = {kind: tuple(things) for kind, things in provided.items()}
+        rows.append(Plugin(name, distribution, version, progress=listener is not None, **names))
         if listener is not None:
             listeners[name] = listener
     by_name = {kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()}
@@ -146,6 +156,7 @@ def _ask(module: ModuleType) -> tuple[dict[str, dict[str, Any]], Callable[..., A
         raise ValueError(f"{module.__name__} has no function marked @interpbench.hookimpl; hooks: {', '.join(hooks)}")
     provided = {
         "cases": _named(manager.hook.interpbench_cases(), check_case),
+        "properties": _named(manager.hook.interpbench_properties(), check_property),
         "trainers": _named(manager.hook.interpbench_trainers(), check_trainer),
         "techniques": _named(manager.hook.interpbench_techniques(), check_technique),
     }

@@ -62,15 +62,14 @@ def backup(level: int, rng: np.random.Generator) -> Flow:
 
 def gate(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
-    heads = [sketch.earlier(by) for by in sketch.some(2 if level < 3 else 3)]
-    if level == 3:
-        return sketch.finish(sketch.compute(heads, sketch.vocab, total(sketch.vocab)), sketch.vocab)
     half = sketch.vocab // 2
+    heads = [sketch.earlier(by, carried=lambda t: int(t >= half), size=2) for by in sketch.some(max(2, level))]
 
-    def opened(x: int | None, y: int | None) -> int | None:
-        if x is None or y is None:
+    def opened(*bits: int | None) -> int | None:
+        there = [bit for bit in bits if bit is not None]
+        if len(there) < len(bits):
             return None
-        return int(x >= half and y >= half) if level == 1 else int((x >= half) != (y >= half))
+        return min(there) if level == 1 else sum(there) % 2
 
     return sketch.finish(sketch.compute(heads, 2, opened), 2)
 
@@ -166,7 +165,7 @@ def wide(level: int, rng: np.random.Generator) -> Flow:
 
 
 def norm(level: int, rng: np.random.Generator) -> Flow:
-    """Under each norm: of the majority upstream of a query, of a gate of three, of four hops."""
+    """Under each norm: of the majority upstream of a query, of the parity of three, of four hops."""
     flow = (redundancy(2, rng), gate(3, rng), depth(2, rng))[level - 1]
     return replace(flow, shape={**flow.shape, "normalization_type": "LN"})
 
@@ -190,7 +189,7 @@ PROPERTIES = (
     ),
     _property(
         *(gate, "heads that only matter together", "first-order scores, one direction of patching"),
-        *("both of two", "one of two, not both", "the sum of three"),
+        *("both of two", "one of two, not both", "the parity of three"),
     ),
     _property(
         *(branch, "a path that few inputs take", "small samples, means over inputs"),
@@ -230,7 +229,7 @@ PROPERTIES = (
     ),
     _property(
         *(norm, "layer norms before every reader", "gradients through the norm; loud nodes outside"),
-        *("redundancy at a query", "a sum of three", "4 hops"),
+        *("redundancy at a query", "the parity of three", "4 hops"),
     ),
 )
 """Those of core, in the order of the tables."""

@@ -43,6 +43,8 @@ class Sketch:
     ) -> str:
         """A head that takes the `value` where the `key` is `wanted` of the query's values; returns its node.
 
+        Without a query it looks at the same key from everywhere.
+
         What it takes is `carried` of the value, one of `size` numbers (default: the value itself).
         """
         names = (query,) if isinstance(query, str) else tuple(query)
@@ -68,7 +70,7 @@ class Sketch:
 
     def standing_at(self, position: int, value: str = TOKEN, **carried: Any) -> str:
         """A head that takes the value at one position (from 0, without BOS)."""
-        return self.look(PLACE, lambda _: position + 1, PLACE, value, **carried)
+        return self.look((), lambda: position + 1, PLACE, value, **carried)
 
     def pointed_at(self, pointer: str, value: str = TOKEN, **carried: Any) -> str:
         """A head that takes the value at the position that another value names (from 0, without BOS)."""

@@ -1,0 +1,73 @@
+"""`generate`: subjects of generated cases, and how many of them are accepted."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from interpbench.cli.app import AsJson, Force, app
+from interpbench.cli.choose import split
+from interpbench.errors import UsageError
+
+
+@app.command()
+def generate(
+    property: Annotated[
+        str, typer.Option("--property", metavar="NAME,...", help="Properties, with commas between (default: all).")
+    ] = "",
+    level: Annotated[str, typer.Option(metavar="N,...", help="Levels, with commas between (default: all).")] = "",
+    seeds: Annotated[str, typer.Option(metavar="FROM:TO", help="Seeds, the last not included.")] = "0:1",
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds of training a subject at most (0: no limit).")] = 600,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the subjects.")] = Path("generated"),
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make, train and certify subjects of generated cases, such as `redundancy-2-17` (property, level, seed).
+
+    Existing subjects are skipped, so that the same command continues after an interruption. A table says how many
+    subjects of each property and level are certified, and why models were rejected before training. Status 1 if one
+    failed; a subject without a certificate has not failed.
+    """
+    from interpbench.cli.console import print_json, print_table
+    from interpbench.cli.train import train_many
+    from interpbench.plugins import registry
+    from interpbench.properties.generated import name_of
+    from interpbench.runs.generate import COLUMNS, acceptance
+    from interpbench.runs.make import Asked
+    from interpbench.trainers.settings import Config
+
+    installed = registry.load()
+    chosen = [installed.property(name) for name in split(property) or installed.properties]
+    levels = [_whole(text, "level") for text in split(level)]
+    drawn = [
+        (each, number, seed)
+        for each in chosen
+        for number in levels or range(1, len(each.levels) + 1)
+        for seed in _seeds(seeds)
+    ]
+    config = Config(seconds=seconds)
+    names = [name_of(*each) for each in drawn]
+    asked = [Asked("siit", name, config, out / name / "siit", 1, force) for name in names]
+    cards, errors = train_many(asked, jobs, as_json)
+    rows = acceptance(drawn, cards)
+    if as_json:
+        print_json({"subjects": cards, "errors": errors, "acceptance": [dict(zip(COLUMNS, row, strict=True)) for row in rows]})
+    else:
+        print_table("acceptance", COLUMNS, rows)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition(":")
+    start, stop = _whole(first, "seed"), _whole(last or first, "seed") + (not last)
+    if stop <= start:
+        raise UsageError(f"seeds are {text!r}, expected FROM:TO with TO above FROM")
+    return range(start, stop)
+
+
+def _whole(text: str, what: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f"{what} is {text!r}, expected a whole number")
+    return int(text)

@@ -1,0 +1,65 @@
+"""Generated cases: a name such as `redundancy-2-17` (property, level, seed) says which case it is."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from interpbench.cases.case import Case
+from interpbench.cases.flow import Flow, flow_case
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.properties.accept import rejected
+from interpbench.properties.property import Property
+
+ATTEMPTS = 50
+"""How many models are drawn until one is worth a subject."""
+
+_NAME = re.compile(r"(\w[\w.]*)-(\d{1,3})-(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model that passed the filters, and why the models drawn before it did not."""
+
+    flow: Flow
+    rejections: tuple[str, ...]
+
+
+@functools.cache
+def draw(property: Property, level: int, seed: int) -> Drawn:
+    """The model of a property at a level that a seed gives: the same everywhere.
+
+    Raises UsageError for a level that there is not, InterpbenchError if no model passes the filters.
+    """
+    if not 1 <= level <= len(property.levels):
+        raise UsageError(f"property '{property.name}' has the levels 1 to {len(property.levels)}, not {level}")
+    rejections: list[str] = []
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([seed, level, zlib.crc32(property.name.encode()), attempt])
+        flow = property.make(level, rng)
+        reason = rejected(flow)
+        if reason is None:
+            return Drawn(flow, tuple(rejections))
+        rejections.append(reason)
+    most = max(set(rejections), key=rejections.count)
+    raise InterpbenchError(f"property '{property.name}' at level {level}: all of {ATTEMPTS} models rejected ({most})")
+
+
+def name_of(property: Property, level: int, seed: int) -> str:
+    """The name of a generated case."""
+    return f"{property.name}-{level}-{seed}"
+
+
+def generated_case(name: str, properties: Mapping[str, Property]) -> Case | None:
+    """The case of that name, None if the name is not one of a generated case. Raises as `draw` does."""
+    found = _NAME.fullmatch(name)
+    if found is None or found[1] not in properties or name != f"{found[1]}-{int(found[2])}-{int(found[3])}":
+        return None
+    property, level, seed = properties[found[1]], int(found[2]), int(found[3])
+    flow = draw(property, level, seed).flow
+    return flow_case(name, f"Generated: {property.what}; {property.levels[level - 1]}.", flow, property.make.__module__)
