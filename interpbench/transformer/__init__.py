@@ -28,6 +28,18 @@ from __future__ import annotations
 from interpbench.transformer.config import Config
 from interpbench.transformer.deviation import output_deviation
 from interpbench.transformer.model import Transformer, initialize
+from interpbench.transformer.rules import EXACT, GIM, RELP, Rules
 from interpbench.transformer.stream import Activations, Tap
 
-__all__ = ["Activations", "Config", "Tap", "Transformer", "initialize", "output_deviation"]
+__all__ = [
+    "EXACT",
+    "GIM",
+    "RELP",
+    "Activations",
+    "Config",
+    "Rules",
+    "Tap",
+    "Transformer",
+    "initialize",
+    "output_deviation",
+]

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from interpbench.transformer.config import Config
+from interpbench.transformer.rules import EXACT, Rules, activation, pattern, scaled_gradient
 
 ACTIVATIONS = {
     "relu": F.relu,
@@ -38,7 +39,14 @@ def affine(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(*parts).unflatten(0, lead)
 
 
-def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+def project(
+    config: Config,
+    norm: tuple[Tensor, Tensor] | None,
+    weight: Tensor,
+    bias: Tensor,
+    x: Tensor,
+    rules: Rules = EXACT,
+) -> Tensor:
     """`weight @ norm(x) + bias` for weight `[*, out, feature]`, bias `[*, out]`, x `[*, feature, n]`.
 
     Centring and a layer norm's learned scale (`norm`: scale and shift, for `LN`) are folded into the weight. The
@@ -49,7 +57,8 @@ def project(config: Config, norm: tuple[Tensor, Tensor] | None, weight: Tensor, 
         return affine(weight, x, bias)
     weight, bias = _folded(norm, weight, bias)
     mean_row = torch.full_like(weight[..., :1, :], 1 / config.d_model)
-    return torch.addcmul(bias[..., None], weight @ x, _inverse_deviation(config, x, mean_row @ x))
+    scale = _inverse_deviation(config, x, mean_row @ x)
+    return torch.addcmul(bias[..., None], weight @ x, scale.detach() if rules.constant_norm else scale)
 
 
 def _folded(norm: tuple[Tensor, Tensor] | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +99,7 @@ def projections(config: Config, block: Mapping[str, Tensor]) -> tuple[Tensor, Te
     return weight, torch.stack([block[f"attn.b_{k}"] / scale[k] for k in "QKV"], 1).flatten(0, 1)
 
 
-def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor, rules: Rules = EXACT) -> Tensor:
     """q, k, v of a layer's heads, `[*circuit, 3 * head, d_head, position, row]`.
 
     `x` holds their inputs `[*circuit, 3 * head, feature, position, row]`, q, k, v of a head together, or one input
@@ -98,12 +107,15 @@ def project_heads(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Ten
     """
     weight, bias = projections(config, block)
     if x.shape[-4] == 1:
-        shared = project(config, norm_of(block, "ln1"), weight.flatten(0, 1), bias.flatten(), x.squeeze(-4).flatten(-2))
+        flat = (weight.flatten(0, 1), bias.flatten(), x.squeeze(-4).flatten(-2))
+        shared = project(config, norm_of(block, "ln1"), *flat, rules)
         return shared.unflatten(-2, weight.shape[:2]).unflatten(-1, x.shape[-2:])
-    return project(config, norm_of(block, "ln1"), weight, bias, x.flatten(-2)).unflatten(-1, x.shape[-2:])
+    return project(config, norm_of(block, "ln1"), weight, bias, x.flatten(-2), rules).unflatten(-1, x.shape[-2:])
 
 
-def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected: Tensor, gradient: Tensor) -> Tensor:
+def pull_back(
+    config: Config, rules: Rules, block: Mapping[str, Tensor], x: Tensor, projected: Tensor, gradient: Tensor
+) -> Tensor:
     """Gradient by the input of each reader, `[*circuit, 3 * head, feature, position, row]`.
 
     `gradient` is that by the `projected` q, k, v; all heads share the input `x`, `[*circuit, 1, feature, position,
@@ -116,32 +128,40 @@ def pull_back(config: Config, block: Mapping[str, Tensor], x: Tensor, projected:
     weight, bias = _folded(norm_of(block, "ln1"), weight, bias)
     mean = inner.mean(-2, keepdim=True)
     scale = _inverse_deviation(config, inner, mean)
-    along = (gradient * (projected.flatten(-2) - bias[..., None])).sum(-2, keepdim=True)
     by_input = weight.mT @ (gradient * scale)
+    if rules.constant_norm:
+        return by_input.unflatten(-1, shape)
+    along = (gradient * (projected.flatten(-2) - bias[..., None])).sum(-2, keepdim=True)
     return by_input.addcmul_(along * scale.square() / -config.d_model, inner - mean).unflatten(-1, shape)
 
 
-def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor) -> Tensor:
+def attention(config: Config, block: Mapping[str, Tensor], projected: Tensor, rules: Rules = EXACT) -> Tensor:
     """Outputs of a layer's heads, `[*circuit, head, feature, position, row]`, without `b_O`; see `project_heads`."""
     qkv = projected.unflatten(-4, (-1, 3))
     causal = config.attention_dir == "causal"
-    z = cast(Tensor, _SmallAttention.apply(qkv, causal)) if _is_small(qkv) else attend(*qkv.unbind(-4), causal=causal)
+    if rules.exact_attention and _is_small(qkv):
+        z = cast(Tensor, _SmallAttention.apply(qkv, causal))
+    else:
+        z = attend(*qkv.unbind(-4), causal=causal, rules=rules)
     return (block["attn.W_O"].mT @ z.flatten(-2)).unflatten(-1, z.shape[-2:])
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool, rules: Rules = EXACT) -> Tensor:
     """Softmax attention over positions; all `[*, d_head, position, row]`.
 
     Small heads keep rows innermost throughout. Large ones are computed row by row, where matrix products are faster.
     """
+    q, k, v = (scaled_gradient(x, rules.product) for x in (q, k, v))
     if _is_small(q):
-        return _over_positions(_pattern(q, k, causal).transpose(-3, -2), v)
+        attended = scaled_gradient(_pattern(q, k, causal, rules), rules.product)
+        return _over_positions(attended.transpose(-3, -2), v)
     n = k.shape[-2]
     q, k, v = (x.movedim(-1, -3).contiguous() for x in (q, k, v))
     scores = q.mT @ k
     if causal:
         scores = scores.masked_fill(_later(n, k.device), -torch.inf)
-    return (v @ scores.softmax(-1).mT).movedim(-3, -1)
+    attended = scaled_gradient(pattern(rules, scores, -1), rules.product)
+    return (v @ attended.mT).movedim(-3, -1)
 
 
 def _is_small(x: Tensor) -> bool:
@@ -154,12 +174,12 @@ def _later(n: int, device: torch.device) -> Tensor:
     return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
 
 
-def _pattern(q: Tensor, k: Tensor, causal: bool) -> Tensor:
+def _pattern(q: Tensor, k: Tensor, causal: bool, rules: Rules = EXACT) -> Tensor:
     """Attention of every query to every key, `[*, query, key, row]`."""
     scores = _over_features(q, k)
     if causal:
         scores = scores.masked_fill_(_later(k.shape[-2], k.device)[..., None], -torch.inf)
-    return scores.softmax(-2)
+    return pattern(rules, scores, -2)
 
 
 class _SmallAttention(torch.autograd.Function):
@@ -211,15 +231,15 @@ def _over_positions(weights: Tensor, x: Tensor, out: Tensor | None = None) -> Te
     return total
 
 
-def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def mlp(config: Config, block: Mapping[str, Tensor], x: Tensor, rules: Rules = EXACT) -> Tensor:
     """Output of a layer's MLP for its input, both `[*circuit, feature, position, row]`."""
-    hidden = project(config, norm_of(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2))
-    out = affine(block["mlp.W_out"].T, ACTIVATIONS[config.act_fn](hidden), block["mlp.b_out"])
+    hidden = project(config, norm_of(block, "ln2"), block["mlp.W_in"].T, block["mlp.b_in"], x.flatten(-2), rules)
+    out = affine(block["mlp.W_out"].T, activation(rules, ACTIVATIONS[config.act_fn], hidden), block["mlp.b_out"])
     return out.unflatten(-1, x.shape[-2:])
 
 
-def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def unembed(config: Config, weights: Mapping[str, Tensor], x: Tensor, rules: Rules = EXACT) -> Tensor:
     """Logits `[*circuit, row, position, vocab_out]` for their input `[*circuit, feature, position, row]`."""
     norm = norm_of(weights, "ln_final")
-    logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2))
+    logits = project(config, norm, weights["unembed.W_U"].T, weights["unembed.b_U"], x.flatten(-2), rules)
     return logits.unflatten(-1, x.shape[-2:]).movedim((-3, -2), (-1, -2))

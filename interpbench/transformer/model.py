@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -28,15 +28,20 @@ from interpbench.graph.graph import Graph
 from interpbench.transformer.config import Config
 from interpbench.transformer.layers import attention, block_of, heads_of, mlp, project_heads, pull_back, unembed
 from interpbench.transformer.passes import count_run
+from interpbench.transformer.rules import EXACT, Rules
 from interpbench.transformer.stream import Activations, ResidualStream, Tap
 
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
-    """A configuration with its weights. Raises ValueError for weights that are missing, surplus or of a wrong shape."""
+    """A configuration with its weights. Raises ValueError for weights that are missing, surplus or of a wrong shape.
+
+    `rules` say what a gradient is; the forward pass does not depend on them.
+    """
 
     config: Config
     weights: Mapping[str, Tensor]
+    rules: Rules = EXACT
 
     def __post_init__(self) -> None:
         self.config.check_shapes({name: weight.shape for name, weight in self.weights.items()})
@@ -53,7 +58,7 @@ class Transformer:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Transformer:
         """The same transformer on another device or in another precision."""
-        return Transformer(self.config, {k: v.to(device=device, dtype=dtype) for k, v in self.weights.items()})
+        return replace(self, weights={k: v.to(device=device, dtype=dtype) for k, v in self.weights.items()})
 
     def __call__(
         self,
@@ -113,8 +118,9 @@ class Transformer:
         for layer in range(config.n_layers):
             block = block_of(weights, layer)
             stream.write(self._attend(block, stream), bias=block["attn.b_O"])
-            stream.write([mlp(config, block, stream.tap(stream.read()).squeeze(-4)) if stream.needed(1) else None])
-        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4))
+            out = mlp(config, block, stream.tap(stream.read()).squeeze(-4), self.rules) if stream.needed(1) else None
+            stream.write([out])
+        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4), self.rules)
         logits = logits.expand(*stream.lead, *logits.shape[-3:])
         count_run(logits)
         return logits, stream.outputs
@@ -135,16 +141,16 @@ class Transformer:
 
     def _attend(self, block: Mapping[str, Tensor], stream: ResidualStream) -> list[Tensor | None]:
         """Outputs of a layer's heads, None for a head that is not needed."""
-        config, heads = self.config, stream.needed(self.config.n_heads)
+        config, rules, heads = self.config, self.rules, stream.needed(self.config.n_heads)
         if not heads:
             return [None] * config.n_heads
         block = heads_of(config, block, heads)
         x = stream.read([3 * h + i for h in heads for i in range(3)])
         if x.shape[-4] == 1:
-            qkv = stream.tap(project_heads(config, block, x), partial(pull_back, config, block, x))
+            qkv = stream.tap(project_heads(config, block, x, rules), partial(pull_back, config, rules, block, x))
         else:
-            qkv = project_heads(config, block, stream.tap(x))
-        outs = dict(zip(heads, attention(config, block, qkv).unbind(-4), strict=True))
+            qkv = project_heads(config, block, stream.tap(x), rules)
+        outs = dict(zip(heads, attention(config, block, qkv, rules).unbind(-4), strict=True))
         return [outs.get(h) for h in range(config.n_heads)]
 
 

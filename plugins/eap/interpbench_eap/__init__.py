@@ -29,6 +29,11 @@ class Config:
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
+    backward: Literal["exact", "relp", "gim"] = option(
+        "exact",
+        "What goes back instead of gradients: relevance, with norms, attention and the slopes of activations held "
+        "constant (arXiv 2508.21258), or GIM's (arXiv 2505.17630).",
+    )
     sign: Literal["signed", "absolute"] = option("absolute", "Rank by the derivative or by its size.")
     normalise: Literal["none", "max", "sum", "published"] = option(
         "none", "Divide scores by the largest, or by the sum, of |score|; published: sum over points and positions."

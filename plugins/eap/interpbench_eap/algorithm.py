@@ -6,6 +6,7 @@ That is the derivative of the loss by the edge's mask. At the clean point it equ
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,9 +15,13 @@ from torch import Tensor
 
 from interpbench import Discovery, EdgeScores, UsageError
 from interpbench.problem import Loss, Problem, choose_top
+from interpbench.transformer import EXACT, GIM, RELP
 
 if TYPE_CHECKING:
     from interpbench_eap import Config
+
+RULES = {"exact": EXACT, "relp": RELP, "gim": GIM}
+"""What goes back, by the option's name."""
 
 FLAT_AT_CLEAN = ("kl", "mse", "mae")
 """Losses whose gradient is zero where nothing is cut, being distances to the model's own output there."""
@@ -31,7 +36,8 @@ def discover(problem: Problem, config: Config) -> Discovery:
             f"loss '{loss}' compares with the model's own clean output, so its gradient at the clean point is zero; "
             f"use --at corrupt, --ig masks, or --loss {default}"
         )
-    scores = attribute(problem, config, loss)
+    ruled = replace(problem, model=replace(problem.model, rules=RULES[config.backward]))
+    scores = attribute(ruled, config, loss)
     if config.sign == "absolute":
         scores = scores.abs()
     size = {"max": scores.abs().max(), "sum": scores.abs().sum(), "published": 1 / published_factor(problem, config)}
@@ -41,7 +47,7 @@ def discover(problem: Problem, config: Config) -> Discovery:
     method = {"none": f"EAP at the {config.at} point"}.get(
         config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps"
     )
-    notes = {"method": method, "loss": loss, "sign": config.sign, "normalise": config.normalise}
+    notes = {"method": method, "loss": loss, "backward": config.backward, "sign": config.sign, "normalise": config.normalise}
     return Discovery(scores, circuit, {**notes, "chosen": f"fewest edges with at most {config.faithful} of the loss"})
 
 
