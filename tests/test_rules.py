@@ -1,4 +1,4 @@
-"""Backward rules: the forward pass stays, and gradients are those of a plain model with the same things held constant."""
+"""Backward rules: the forward pass stays; gradients are those of a plain model with the same things constant."""
 
 from dataclasses import replace
 

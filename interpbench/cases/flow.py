@@ -225,4 +225,3 @@ def flow_case(name: str, description: str, flow: Flow, module: str) -> Case:
         draw=None if flow.draw == Draw() else draw,
     )
     return case
-

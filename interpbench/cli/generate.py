@@ -52,7 +52,9 @@ def generate(
     cards, errors = train_many(asked, jobs, as_json)
     rows = acceptance(drawn, cards)
     if as_json:
-        print_json({"subjects": cards, "errors": errors, "acceptance": [dict(zip(COLUMNS, row, strict=True)) for row in rows]})
+        print_json(
+            {"subjects": cards, "errors": errors, "acceptance": [dict(zip(COLUMNS, row, strict=True)) for row in rows]}
+        )
     else:
         print_table("acceptance", COLUMNS, rows)
     if errors:

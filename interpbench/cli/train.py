@@ -68,9 +68,7 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
 
 
-def train_many(
-    asked: "list[Asked]", jobs: int, as_json: bool
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Make the subjects that do not exist; returns all cards and errors by case. Prints a table unless `as_json`."""
     from interpbench.errors import InterpbenchError
     from interpbench.runs.make import longest_first, stored

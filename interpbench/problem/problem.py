@@ -132,22 +132,31 @@ class Problem:
         """
         return self._attribute(masks, kind, lambda part, outputs: _changes(part.other, outputs))
 
-    def attributions(self, masks: Float[Tensor, "circuit edge"], kind: Loss) -> Float[Tensor, "circuit edge"]:
+    def attributions(
+        self, masks: Float[Tensor, "circuit edge"], kind: Loss, carried: Activations | None = None
+    ) -> Float[Tensor, "circuit edge"]:
         """Edge attribution by the textbook formula (arXiv 2310.10348), at each of the masks, in chunks.
 
         As `gradients`, but `out_w` is w's output in the plain run. The two are equal at mask 0. They differ where much
-        is cut, because w's output under the mask is already closer to `other_w` (at mask 1: equal to it).
+        is cut, because w's output under the mask is already closer to `other_w` (at mask 1: equal to it). `carried` is
+        what cut edges carry where gradients are taken, if not `other`: a point of a path, say.
         """
-        return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean))
+        return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean), carried)
 
     def _attribute(
-        self, masks: Tensor, kind: Loss, changes: Callable[[Problem, list[Tensor]], Activations]
+        self,
+        masks: Tensor,
+        kind: Loss,
+        changes: Callable[[Problem, list[Tensor]], Activations],
+        carried: Activations | None = None,
     ) -> Float[Tensor, "circuit edge"]:
         """The change in an edge's writer times the gradient by its reader's input, under each mask."""
         total = self.full.new_zeros(masks.shape)
-        for part, share, some in self._chunks(len(masks)):
+        path = self if carried is None else replace(self, other=carried)
+        chunks = zip(self._chunks(len(masks)), path._chunks(len(masks)), strict=True)
+        for (part, share, some), (here, _, _) in chunks:
             taps: list[Tap] = []
-            logits, outputs = self.model.run(part.clean, masks[some].to(self.full), part.other, taps)
+            logits, outputs = self.model.run(part.clean, masks[some].to(self.full), here.other, taps)
             slopes = torch.autograd.grad(part.loss(logits, kind).sum(), [tap.value for tap in taps])
             with torch.no_grad():
                 change = changes(part, outputs).flatten(-3).mT

@@ -26,7 +26,7 @@ def total(size: int) -> Callable[..., int | None]:
     return lambda *values: None if None in values else sum(values) % size
 
 
-def depth(level: int, rng: np.random.Generator) -> Flow:
+def _depth(level: int, rng: np.random.Generator) -> Flow:
     sketch, value = Sketch(rng), TOKEN
     for _ in range(2 * level):
         value = sketch.pointed_at(value)
@@ -40,7 +40,7 @@ def _agreed(sketch: Sketch, count: int) -> tuple[str, Draw]:
     return sketch.compute(heads, sketch.vocab, most), Draw(copies=(tuple(places),))
 
 
-def redundancy(level: int, rng: np.random.Generator) -> Flow:
+def _redundancy(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng, heads=4 if level < 3 else 6)
     agreed, draw = _agreed(sketch, 3 if level < 3 else 5)
     other = TOKEN if level > 1 else sketch.earlier(*sketch.some(1))
@@ -48,7 +48,7 @@ def redundancy(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value if level == 1 else sketch.pointed_at(value), sketch.vocab, draw)
 
 
-def backup(level: int, rng: np.random.Generator) -> Flow:
+def _backup(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     by, instead = sketch.some(2)
     lost = int(rng.integers(sketch.vocab))
@@ -60,7 +60,7 @@ def backup(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value, sketch.vocab)
 
 
-def gate(level: int, rng: np.random.Generator) -> Flow:
+def _gate(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     half = sketch.vocab // 2
     heads = [sketch.earlier(by, carried=lambda t: int(t >= half), size=2) for by in sketch.some(max(2, level))]
@@ -74,7 +74,7 @@ def gate(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(sketch.compute(heads, 2, opened), 2)
 
 
-def branch(level: int, rng: np.random.Generator) -> Flow:
+def _branch(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     place, flag = int(rng.integers(sketch.length)), int(rng.integers(sketch.vocab))
     signal = sketch.standing_at(place, carried=lambda t: int(t == flag), size=2)
@@ -84,7 +84,7 @@ def branch(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(sketch.pointed_at(chosen), sketch.vocab, Draw(rare=((place, flag, share),)))
 
 
-def sign(level: int, rng: np.random.Generator) -> Flow:
+def _sign(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     half = sketch.vocab // 2
     by, *others = sketch.some(level + 1)
@@ -100,7 +100,7 @@ def sign(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish({value: 1.0}, sketch.vocab, numbers=numbers)
 
 
-def negative(level: int, rng: np.random.Generator) -> Flow:
+def _negative(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     *heads, against = map(sketch.earlier, sketch.some(level + 1))
     own = sketch.compute((TOKEN,), sketch.vocab, lambda t: t)
@@ -108,7 +108,7 @@ def negative(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(votes, sketch.vocab)
 
 
-def digits(level: int, rng: np.random.Generator) -> Flow:
+def _digits(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     units = ((1, 4), (4, 2)) if level < 3 else ((1, 2), (2, 2), (4, 2))
     by = sketch.some(1)[0]
@@ -123,7 +123,7 @@ def digits(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(sketch.look(heads, lambda *d: whole(*d) + 1, PLACE, TOKEN), sketch.vocab)
 
 
-def keys(level: int, rng: np.random.Generator) -> Flow:
+def _keys(level: int, rng: np.random.Generator) -> Flow:
     """Every token comes once, so that a head that looks for a token finds one place."""
     sketch = Sketch(rng)
     by, *more = sketch.some(level)
@@ -136,7 +136,7 @@ def keys(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value, sketch.vocab, Draw(distinct=True))
 
 
-def shares(level: int, rng: np.random.Generator) -> Flow:
+def _shares(level: int, rng: np.random.Generator) -> Flow:
     """With 3, 5 or 7 heads."""
     count = 1 + 2 * level
     sketch = Sketch(rng, heads=max(4, count))
@@ -145,17 +145,17 @@ def shares(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(sketch.compute(heads, 2, most), 2)
 
 
-def late(level: int, rng: np.random.Generator) -> Flow:
-    flow = redundancy(2, rng)
+def _late(level: int, rng: np.random.Generator) -> Flow:
+    flow = _redundancy(2, rng)
     return replace(flow, shape={**flow.shape, "n_layers": flow.shape["n_layers"] + level})
 
 
-def crowd(level: int, rng: np.random.Generator) -> Flow:
-    flow = redundancy(2, rng)
+def _crowd(level: int, rng: np.random.Generator) -> Flow:
+    flow = _redundancy(2, rng)
     return replace(flow, shape={**flow.shape, "d_model": (40, 32, 24)[level - 1]})
 
 
-def wide(level: int, rng: np.random.Generator) -> Flow:
+def _wide(level: int, rng: np.random.Generator) -> Flow:
     heads, layers = ((6, 4), (8, 5), (8, 7))[level - 1]
     sketch = Sketch(rng, heads=heads)
     agreed, draw = _agreed(sketch, 3)
@@ -164,71 +164,115 @@ def wide(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value, sketch.vocab, draw, layers=layers, d_model=heads * 12, d_mlp=heads * 48)
 
 
-def norm(level: int, rng: np.random.Generator) -> Flow:
+def _norm(level: int, rng: np.random.Generator) -> Flow:
     """Under each norm: of the majority upstream of a query, of the parity of three, of four hops."""
-    flow = (redundancy(2, rng), gate(3, rng), depth(2, rng))[level - 1]
+    flow = (_redundancy(2, rng), _gate(3, rng), _depth(2, rng))[level - 1]
     return replace(flow, shape={**flow.shape, "normalization_type": "LN"})
 
 
-def _property(make: Callable[[int, np.random.Generator], Flow], what: str, aimed_at: str, *levels: str) -> Property:
-    return Property(make.__name__, what, aimed_at, levels, make)
+def _property(
+    name: str, make: Callable[[int, np.random.Generator], Flow], what: str, aimed_at: str, *levels: str
+) -> Property:
+    return Property(name, what, aimed_at, levels, make)
 
 
 PROPERTIES = (
     _property(
-        *(depth, "pointers followed one after another", "everything: effects shrink or saturate over many layers"),
+        "depth",
+        _depth,
+        "pointers followed one after another",
+        "everything: effects shrink or saturate over many layers",
         *("2 hops", "4 hops", "6 hops"),
     ),
     _property(
-        *(redundancy, "heads that carry the same, and a majority of them", "effects of one edge; searches that drop one"),
+        "redundancy",
+        _redundancy,
+        "heads that carry the same, and a majority of them",
+        "effects of one edge; searches that drop one",
         *("3 heads, added to the answer", "3 heads upstream of a query", "5 heads upstream of a query"),
     ),
     _property(
-        *(backup, "a second head speaks where the first finds nothing", "effects of one edge, means over inputs"),
+        "backup",
+        _backup,
+        "a second head speaks where the first finds nothing",
+        "effects of one edge, means over inputs",
         *("at the answer", "upstream of a query", "upstream of a query, and one more hop"),
     ),
     _property(
-        *(gate, "heads that only matter together", "first-order scores, one direction of patching"),
+        "gate",
+        _gate,
+        "heads that only matter together",
+        "first-order scores, one direction of patching",
         *("both of two", "one of two, not both", "the parity of three"),
     ),
     _property(
-        *(branch, "a path that few inputs take", "small samples, means over inputs"),
+        "branch",
+        _branch,
+        "a path that few inputs take",
+        "small samples, means over inputs",
         *("20 % of inputs", "8 %", "3 %"),
     ),
     _property(
-        *(sign, "a number whose sign other heads decide", "scores summed over rows before the absolute value"),
+        "sign",
+        _sign,
+        "a number whose sign other heads decide",
+        "scores summed over rows before the absolute value",
         *("one head", "two heads", "three heads"),
     ),
     _property(
-        *(negative, "a head that votes against what others vote for", "signed scores, circuits chosen by faithfulness"),
+        "negative",
+        _negative,
+        "a head that votes against what others vote for",
+        "signed scores, circuits chosen by faithfulness",
         *("against two", "against three", "against four"),
     ),
     _property(
-        *(digits, "a pointer carried by several heads, a digit each", "scores of single nodes"),
+        "digits",
+        _digits,
+        "a pointer carried by several heads, a digit each",
+        "scores of single nodes",
         *("two heads, joined by an MLP", "two heads read by one query", "three heads read by one query"),
     ),
     _property(
-        *(keys, "heads that look for a value that another head has put there", "attributions to keys"),
+        "keys",
+        _keys,
+        "heads that look for a value that another head has put there",
+        "attributions to keys",
         *("a shifted key", "a second look", "a key that an MLP computes"),
     ),
     _property(
-        *(shares, "heads that each decide a little", "effects near zero, thresholds"),
+        "shares",
+        _shares,
+        "heads that each decide a little",
+        "effects near zero, thresholds",
         *("majority of 3", "of 5", "of 7"),
     ),
     _property(
-        *(late, "layers after the answer, which read it and are not read", "norms, decoys that correlate with the answer"),
+        "late",
+        _late,
+        "layers after the answer, which read it and are not read",
+        "norms, decoys that correlate with the answer",
         *("1 layer", "2 layers", "3 layers"),
     ),
     _property(
-        *(crowd, "variables in few dimensions", "norms, effects of what lies near in the stream"),
+        "crowd",
+        _crowd,
+        "variables in few dimensions",
+        "norms, effects of what lies near in the stream",
         *("40 dimensions", "32", "24"),
     ),
     _property(
-        *(wide, "a small circuit in a large graph", "cost, and false edges"),
+        "wide",
+        _wide,
+        "a small circuit in a large graph",
+        "cost, and false edges",
         *("4 layers of 6 heads", "5 layers of 8", "7 layers of 8"),
     ),
     _property(
-        *(norm, "layer norms before every reader", "gradients through the norm; loud nodes outside"),
+        "norm",
+        _norm,
+        "layer norms before every reader",
+        "gradients through the norm; loud nodes outside",
         *("redundancy at a query", "the parity of three", "4 hops"),
     ),
 )

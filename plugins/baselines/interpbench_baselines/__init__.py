@@ -1,4 +1,4 @@
-"""Baselines as techniques of interpbench: `random`, `norm` and `patching`, as in `interpbench run norm --case 3`."""
+"""Baselines as techniques of interpbench: `random`, `norm`, `patching`, `hisp`, `flow` and `ranks`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from interpbench import hookimpl, option
 
 if TYPE_CHECKING:
     from interpbench import Technique
-    from interpbench.problem import Discovery, Problem
+    from interpbench.problem import Discovery, Loss, Problem
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ class Norm:
 class PatchingConfig:
     """Which way to patch, and what to measure."""
 
+    by: Literal["edges", "nodes"] = option(
+        "edges", "Patch single edges, or everything that a node writes; an edge then gets the lower of its two nodes."
+    )
     direction: Literal["noising", "denoising", "both"] = option(
         "noising", "Cut each edge alone, or restore it alone in the corrupted run, or the larger of the two effects."
     )
@@ -62,7 +65,7 @@ class PatchingConfig:
 
 
 class Patching:
-    """Activation patching of every edge alone, in either direction or both (arXiv 2505.10039)."""
+    """Activation patching of every edge or node alone, in either direction or both (arXiv 2505.10039)."""
 
     name = "patching"
     version = "0.1.0"
@@ -76,7 +79,85 @@ class Patching:
         return discover(problem, config)
 
 
+@dataclass(frozen=True)
+class GradientConfig:
+    """What to differentiate, and how large a circuit to choose."""
+
+    loss: Literal["auto", "ce", "logit-diff", "shift", "label"] = option(
+        "auto", "Loss; auto: logit-diff for classes, shift for numbers."
+    )
+    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+
+    def of(self, problem: Problem) -> Loss:
+        """The loss. Raises UsageError if the problem does not offer it."""
+        default = "logit-diff" if problem.output == "categorical" else "shift"
+        return problem.check_loss(default if self.loss == "auto" else self.loss)
+
+
+class Hisp:
+    """Head importance (arXiv 1905.10650): nodes by the size of output times gradient, row by row."""
+
+    name = "hisp"
+    version = "0.1.0"
+    baseline = True
+    Config = GradientConfig
+
+    def discover(self, problem: Problem, config: GradientConfig) -> Discovery:
+        """Score every edge by the lower importance of its two nodes. Raises UsageError for a loss not offered."""
+        from interpbench_baselines.nodes import importance
+
+        return importance(problem, config.of(problem), config.faithful)
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """How large a circuit to choose."""
+
+    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+
+
+class Flow:
+    """Information flow routes (arXiv 2403.00824): what each writer contributes to what a reader reads."""
+
+    name = "flow"
+    version = "0.1.0"
+    baseline = True
+    Config = FlowConfig
+
+    def discover(self, problem: Problem, config: FlowConfig) -> Discovery:
+        """Score every edge by the weakest contribution on the strongest route from it to the logits."""
+        from interpbench_baselines.nodes import flow
+
+        return flow(problem, config.faithful)
+
+
+@dataclass(frozen=True)
+class RanksConfig(GradientConfig):
+    """What to differentiate, and at how many points."""
+
+    steps: int = option(5, "Points of each path.")
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}, expected at least 1")
+
+
+class Ranks:
+    """The mean rank of four attributions: at the clean and the corrupted point, and on two paths between them."""
+
+    name = "ranks"
+    version = "0.1.0"
+    baseline = True
+    Config = RanksConfig
+
+    def discover(self, problem: Problem, config: RanksConfig) -> Discovery:
+        """Score every edge by its mean rank. Raises UsageError for a loss not offered."""
+        from interpbench_baselines.ranks import discover
+
+        return discover(problem, config.of(problem), config.steps, config.faithful)
+
+
 @hookimpl
 def interpbench_techniques() -> list[Technique]:
-    """The three techniques of this plugin."""
-    return [Random(), Norm(), Patching()]
+    """The techniques of this plugin."""
+    return [Random(), Norm(), Patching(), Hisp(), Flow(), Ranks()]

@@ -1,7 +1,7 @@
 import pytest
 
 from interpbench.testing import CHECKS
-from interpbench_baselines import Norm, Patching, Random
+from interpbench_baselines import Flow, Hisp, Norm, Patching, Random, Ranks
 
 FIND = ("check_finds_numerical_truth", "check_finds_categorical_truth")
 """Checks that a circuit is found, which no baseline that looks at nothing, or at activations alone, has to pass."""
@@ -9,9 +9,9 @@ FIND = ("check_finds_numerical_truth", "check_finds_categorical_truth")
 
 PAIRS = [
     pytest.param(technique, check, id=f"{technique.name}-{check.__name__}")
-    for technique in (Random(), Norm(), Patching())
+    for technique in (Random(), Norm(), Patching(), Hisp(), Flow(), Ranks())
     for check in CHECKS
-    if isinstance(technique, Patching) or check.__name__ not in FIND
+    if isinstance(technique, Patching | Hisp | Ranks) or check.__name__ not in FIND
 ]
 
 

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 class Config:
     """What to differentiate, and where. Raises ValueError for values that make no sense."""
 
-    ig: Literal["none", "inputs", "activations", "masks"] = option(
-        "none", "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks."
+    ig: Literal["none", "inputs", "activations", "masks", "descent"] = option(
+        "none",
+        "Integrated gradients: average along a path of input embeddings, of each writer, or of all masks; descent: "
+        "embeddings that go from the corrupted ones down the gradient to the clean output (arXiv 2502.06852).",
     )
     ig_steps: int = option(5, "Steps of that path.")
     points: Literal["auto", "middles", "ends", "clean", "corrupted"] = option(
         "auto",
         "Where on the path: the middle of each step; all ends of steps; or these without the path's corrupted end "
         "(clean, as in EAP-IG's paper) or without its clean end (corrupted, as in EAP-IG's code). "
-        "auto: clean for inputs, else middles.",
+        "auto: clean for inputs, else middles; descent takes the start of each step.",
     )
     at: Literal["clean", "corrupt"] = option("clean", "Where to take the gradient without a path.")
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(

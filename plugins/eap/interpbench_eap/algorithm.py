@@ -47,7 +47,13 @@ def discover(problem: Problem, config: Config) -> Discovery:
     method = {"none": f"EAP at the {config.at} point"}.get(
         config.ig, f"EAP-IG over {config.ig}, {config.ig_steps} steps"
     )
-    notes = {"method": method, "loss": loss, "backward": config.backward, "sign": config.sign, "normalise": config.normalise}
+    notes = {
+        "method": method,
+        "loss": loss,
+        "backward": config.backward,
+        "sign": config.sign,
+        "normalise": config.normalise,
+    }
     return Discovery(scores, circuit, {**notes, "chosen": f"fewest edges with at most {config.faithful} of the loss"})
 
 
@@ -69,12 +75,37 @@ def attribute(problem: Problem, config: Config, loss: Loss) -> Float[Tensor, " e
         case "inputs":
             # Interpolating the embeddings is cutting every edge from embed and pos by that much.
             return problem.attributions(path * inputs, loss).mean(0)
+        case "descent":
+            return _down(problem, inputs, config.ig_steps, loss)
         case "activations":
             scores = torch.zeros_like(every[0])
             for writer in graph.writers:
                 leaving = _leaving(problem, writer)
                 scores += problem.gradients(path * leaving, loss).mean(0) * leaving
             return scores
+
+
+def _down(problem: Problem, inputs: Float[Tensor, " edge"], steps: int, loss: Loss) -> Float[Tensor, " edge"]:
+    """Attribution along a path of embeddings that avoids where the output is flat (EAP-GP, arXiv 2502.06852).
+
+    The path starts at the corrupted embeddings. Each step goes down the gradient of the squared distance between the
+    logits and the clean ones; its length, row by row, is the distance between the two embeddings over `steps`.
+    `inputs` is 1 on the edges from the embeddings.
+    """
+    clean, count = problem.model.writers(problem.clean), 2
+    others = problem.other.expand(clean.shape)
+    here = others[:count].clone()
+    length = (here - clean[:count]).square().sum((0, 1, 2)).sqrt() / steps
+    total = torch.zeros_like(inputs)
+    for _ in range(steps):
+        at = here.requires_grad_()
+        carried = torch.cat([at, others[count:]])
+        total += problem.attributions(inputs[None], loss, carried.detach())[0] / steps
+        logits = problem.model(problem.clean, inputs, carried)
+        (slope,) = torch.autograd.grad((logits - problem.full).square().sum(), at)
+        size = slope.square().sum((0, 1, 2)).sqrt().clamp(min=torch.finfo(slope.dtype).tiny)
+        here = (at - slope * (length / size)).detach()
+    return total
 
 
 def points(config: Config) -> Float[Tensor, " point"]:

@@ -119,3 +119,20 @@ def test_points_of_the_path_of_inputs_are_runs_on_interpolated_embeddings(output
     both = attribute(problem, Config(ig="inputs", ig_steps=1, points="ends"), kind)
     parts = [attribute(problem, Config(ig="inputs", ig_steps=1, points=x), kind) for x in ("clean", "corrupted")]
     assert torch.allclose(both, sum(parts) / 2) and not torch.allclose(*parts)
+
+
+@pytest.mark.parametrize("output", ["categorical", "numerical"])
+def test_a_descent_of_one_step_is_the_attribution_at_the_corrupted_inputs(output):
+    problem = random_problem(output, 3)
+    one = Eap().discover(problem, Config(ig="descent", ig_steps=1)).scores.values
+    corrupted = Eap().discover(problem, Config(at="corrupt")).scores.values
+    assert np.allclose(one, corrupted)
+    assert not np.allclose(one, Eap().discover(problem, Config(ig="descent", ig_steps=4)).scores.values)
+
+
+def test_relevance_holds_attention_constant():
+    problem = random_problem("categorical", 3)
+    exact, relp, gim = (Eap().discover(problem, Config(backward=name)).scores for name in ("exact", "relp", "gim"))
+    into_patterns = np.array([edge.endswith(("<q>", "<k>")) for edge in problem.graph.edges])
+    assert (relp.values[into_patterns] == 0).all() and (exact.values[into_patterns] != 0).any()
+    assert len({scores.values.tobytes() for scores in (exact, relp, gim)}) == 3

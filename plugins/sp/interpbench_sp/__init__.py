@@ -19,6 +19,16 @@ class Config:
         True, "A mask for every edge, or for every node (q, k, v input, MLP output).", flags="--edgewise/--nodewise"
     )
     lambda_: tuple[float, ...] = option((1.0,), "Weights of the share of units kept; a mask is learnt for each.")
+    target: float = option(
+        0.0,
+        "Learn a mask that keeps this share of the units instead: edge pruning (arXiv 2406.16778), whose two weights "
+        "rise and fall with what is missing (0: the weights are lambda's).",
+    )
+    constant: Literal["given", "learnt"] = option(
+        "given",
+        "What cut edges carry while masks are learnt: the problem's values, or a constant of each writer, learnt with "
+        "the masks (optimal ablation, arXiv 2409.09951).",
+    )
     relative: bool = option(True, "Count lambda in units of the loss of cutting every edge.")
     loss: Literal["auto", "kl", "ce", "logit-diff", "shift", "mse", "mae", "label"] = option(
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
@@ -35,6 +45,8 @@ class Config:
     def __post_init__(self) -> None:
         if not self.lambda_ or min(self.lambda_) < 0:
             raise ValueError(f"lambda is {self.lambda_}, expected one or more numbers of at least 0")
+        if not 0 <= self.target < 1:
+            raise ValueError(f"target is {self.target}, expected a share of at least 0 and less than 1")
         for name in ("steps", "lr", "draws", "patience"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")

@@ -9,6 +9,7 @@ is kept if its noiseless share is above one half, that is if theta > 0, and thet
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,13 +42,15 @@ def discover(problem: Problem, config: Config) -> Discovery:
     scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0
     theta, steps = train(problem, config, loss, units, scale * torch.tensor(config.lambda_, device=problem.device))
     of_edges = theta if config.edgewise else between_nodes(graph, theta)
-    cut = of_edges <= 0
+    cut = of_edges <= (of_edges.quantile(1 - config.target, -1, True) if config.target else 0)
     chosen = choose_among(problem, cut, config.faithful)
     notes = {
         "units": "edges" if config.edgewise else "nodes",
         "loss": loss,
         "lambda": list(config.lambda_),
         "lambda_scale": scale,
+        "target": config.target,
+        "constant": config.constant,
         "edges_kept": (~cut).sum(-1).tolist(),
         "steps": steps,
         "chosen_lambda": config.lambda_[chosen],
@@ -104,30 +107,77 @@ def train(
     mean, square, ended = torch.zeros_like(theta), torch.zeros_like(theta), theta.clone()
     since, steps = [0] * len(weights), [config.steps] * len(weights)
     learning = list(range(len(weights)))
+    pressure = Pressure(config, weights.to(theta))
+    learnt = LearntConstants(problem) if config.constant == "learnt" else None
     for step in range(config.steps):
         part = problem.take(torch.randperm(len(problem.clean), generator=generator)[: config.rows or None])
         noise = torch.empty(config.draws, 1, theta.shape[1], dtype=torch.float64)
         noise = noise.uniform_(1e-4, 1 - 1e-4, generator=generator).logit().to(theta)
+        lr = config.lr * min((step + 1) / 10, 1 - step / config.steps)
         here = theta[learning].requires_grad_()
         kept = F.pad(hard_concrete(here + noise), (0, 1), value=1.0)[..., units].prod(-1)
-        slope = part.gradients(1 - kept.detach().flatten(0, 1), loss).view_as(kept)
-        expected = weights[learning].to(here) * (here - SHIFT).sigmoid().mean(-1)
-        total = expected.sum() - (slope * kept).sum((-1, 0)).sum() / config.draws
+        masks = (1 - kept.detach()).flatten(0, 1)
+        slope = part.gradients(masks, loss) if learnt is None else learnt.step(part, masks, loss, lr)
+        expected = pressure((here - SHIFT).sigmoid().mean(-1), learning, step)
+        total = expected.sum() - (slope.view_as(kept) * kept).sum((-1, 0)).sum() / config.draws
         gradient = torch.zeros_like(theta)
         gradient[learning] = torch.autograd.grad(total, here)[0]
-        lr = config.lr * min((step + 1) / 10, 1 - step / config.steps)
         before = theta > 0
         theta = theta - adam_step(mean, square, gradient, step + 1, lr)
         now = theta > 0
         for i in list(learning):
             since[i] = 0 if (now[i] != before[i]).any() else since[i] + 1
-            if since[i] >= config.patience and not now[i].all():
+            if since[i] >= config.patience and not now[i].all() and not config.target:
                 ended[i], steps[i] = theta[i], step + 1
                 learning.remove(i)
         if not learning:
             break
     ended[learning] = theta[learning]
     return ended, steps
+
+
+@dataclass(eq=False)
+class Pressure:
+    """The regulariser on the expected share of units kept: `lambda` times it, or towards a target.
+
+    With a target t, which falls from 1 over the first half of the steps, it is `a (share - t) + b (share - t)^2`, where
+    a and b rise with what is missing: Lagrange multipliers (arXiv 2406.16778, equation 6), in units of lambda.
+    """
+
+    config: Config
+    weights: Float[Tensor, " lambda"]
+
+    def __post_init__(self) -> None:
+        self.first, self.second = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
+
+    def __call__(self, share: Float[Tensor, " learning"], learning: list[int], step: int) -> Float[Tensor, " learning"]:
+        """The regulariser of the masks that are still learnt, at a step."""
+        weights, target = self.weights[learning], self.config.target
+        if not target:
+            return weights * share
+        missing = share - (1 - (1 - target) * min(1.0, 2 * step / self.config.steps))
+        self.first[learning] += self.config.lr * missing.detach()
+        self.second[learning] += self.config.lr * missing.detach().square()
+        return weights * (self.first[learning] * missing + self.second[learning] * missing.square())
+
+
+class LearntConstants:
+    """One vector for each writer, the same on all rows and positions, learnt by descent on the loss of the masks."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.values = problem.other.mean((-2, -1), keepdim=True)
+        self.mean, self.square = torch.zeros_like(self.values), torch.zeros_like(self.values)
+        self.steps = 0
+
+    def step(self, problem: Problem, masks: Tensor, loss: Loss, lr: float) -> Float[Tensor, "circuit edge"]:
+        """Descend one step; returns the gradient of the loss by each of the masks."""
+        masks, values = masks.requires_grad_(), self.values.requires_grad_()
+        logits = problem.model(problem.clean, masks, values)
+        slope, gradient = torch.autograd.grad(problem.loss(logits, loss).sum(), [masks, values])
+        self.steps += 1
+        step = adam_step(self.mean, self.square, gradient / len(masks), self.steps, lr)
+        self.values = (values - step).detach()
+        return slope
 
 
 def hard_concrete(logit: Tensor) -> Tensor:

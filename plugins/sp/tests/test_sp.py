@@ -5,7 +5,16 @@ import torch
 from interpbench import Graph
 from interpbench.testing import toy_problem
 from interpbench_sp import Config, Sp
-from interpbench_sp.algorithm import SHIFT, START, between_nodes, edge_units, hard_concrete, node_units, train
+from interpbench_sp.algorithm import (
+    SHIFT,
+    START,
+    LearntConstants,
+    between_nodes,
+    edge_units,
+    hard_concrete,
+    node_units,
+    train,
+)
 
 SHORT = Config(steps=20, draws=4)
 
@@ -69,3 +78,30 @@ def test_bad_values_are_refused():
         Config(lambda_=())
     with pytest.raises(ValueError, match="steps is 0"):
         Config(steps=0)
+
+
+@pytest.mark.parametrize("output", ["categorical", "numerical"])
+def test_a_target_is_the_share_that_is_kept(output):
+    problem, truth = toy_problem(output)
+    edges, true = problem.graph.n_edges, len(truth.edges)
+    exact = Sp().discover(problem, Config(target=true / edges))
+    assert exact.circuit == truth
+    more = Sp().discover(problem, Config(target=0.3))
+    assert more.notes["edges_kept"][0] == pytest.approx(0.3 * edges, abs=1) and more.circuit.edges > truth.edges
+
+
+@pytest.mark.parametrize("output", ["categorical", "numerical"])
+def test_constants_are_learnt_with_the_mask(output):
+    problem, truth = toy_problem(output)
+    assert Sp().discover(problem, Config(constant="learnt")).scores.top(len(truth.edges)) == truth
+    learnt = LearntConstants(problem)
+    start = learnt.values.clone()
+    masks = problem.full.new_full((2, problem.graph.n_edges), 0.5)
+    slope = learnt.step(problem, masks, "mse", 0.1)
+    assert slope.shape == masks.shape and not torch.equal(learnt.values, start)
+    assert learnt.values.shape == (*problem.other.shape[:2], 1, 1)
+
+
+def test_a_share_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match="target is 1"):
+        Config(target=1.0)
