@@ -67,10 +67,8 @@ def fresh_data(case: Case, rows: int, seed: int) -> Data:
     """
     rng = np.random.default_rng([seed, 20240714])
     every = case.all_inputs(rows)
-    if every is None:
-        clean = case.inputs(rows, rng)
-    else:
-        clean = rng.permutation(np.tile(every, (-(-rows // len(every)), 1)))
+    times = 1 if every is None else -(-rows // len(every))
+    clean = case.inputs(rows, rng) if every is None else rng.permutation(np.tile(every, (times, 1)))
     source = case.inputs(len(clean), rng)
     scored = torch.tensor(scored_positions(case, clean))
     return Data(torch.tensor(clean), torch.tensor(source), scored, exhaustive=every is not None)

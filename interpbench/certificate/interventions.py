@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from interpbench.cases.pairs import Data
@@ -57,14 +57,24 @@ def agreement(
     A cut edge carries `other` (one row, for all), or what its writer writes on the source.
     """
     hits = torch.zeros(len(masks))
-    at_once = _rows_at_once(model, data)
+    at_once, layers = _rows_at_once(model, data), _first_layers(model, masks)
     for rows in torch.arange(len(data.clean)).split(at_once):
+        clean, scored = data.clean[rows], data.scored[rows]
         values = _values(model, data, rows) if other is None else other
-        scored = data.scored[rows]
-        for circuits in torch.arange(len(masks)).split(max(1, at_once // len(rows))):
-            right = same_answers(model(data.clean[rows], masks[circuits], values), target[rows])
-            hits[circuits] += (right & scored).sum((-1, -2))
+        plain = model.run(clean)[1] if len(masks) > 1 else []
+        for layer in layers.unique().tolist():
+            known = plain[: model.graph.writers_before_attention(layer)]
+            for circuits in (layers == layer).nonzero().flatten().split(max(1, at_once // len(rows))):
+                logits, _ = model.run(clean, masks[circuits], values, known=known)
+                hits[circuits] += (same_answers(logits, target[rows]) & scored).sum((-1, -2))
     return hits / data.scored.sum()
+
+
+def _first_layers(model: Transformer, masks: Float[Tensor, "circuit edge"]) -> Int[Tensor, " circuit"]:
+    """The layer of the first reader from which each circuit cuts anything; what is before it is as in a plain run."""
+    graph = model.graph
+    into = torch.from_numpy(graph.edge_reader // graph.readers_per_layer)
+    return torch.where(masks != 0, into, graph.n_layers).amin(-1)
 
 
 @torch.no_grad()
@@ -83,9 +93,25 @@ def with_nodes_replaced(
     writers = model.graph.writers
     compared: list[list[Tensor]] = [[] for _ in asked]
     for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
+        clean = data.clean[rows]
         values = _values(model, data, rows) if other is None else other
+        plain = model.run(clean)[1]
         for i, (nodes, target) in enumerate(asked):
+            which = [writers.index(node) for node in nodes]
             replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
-            replaced[[writers.index(node) for node in nodes]] = True
-            compared[i].append(compare(model(data.clean[rows], other=values, replaced=replaced), target[rows]))
+            replaced[which] = True
+            known = plain[: _whole_layers(model, min(which, default=len(writers)))]
+            logits, _ = model.run(clean, other=values, replaced=replaced, known=known)
+            compared[i].append(compare(logits, target[rows]))
     return torch.stack([torch.cat(parts) for parts in compared])
+
+
+def _whole_layers(model: Transformer, writer: int) -> int:
+    """The number of writers before the heads, or before the MLP, that this writer is one of."""
+    graph = model.graph
+    starts = [
+        each(layer)
+        for layer in range(graph.n_layers)
+        for each in (graph.writers_before_attention, graph.writers_before_mlp)
+    ]
+    return max(start for start in [0, *starts, len(graph.writers)] if start <= writer)

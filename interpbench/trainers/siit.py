@@ -15,8 +15,8 @@ are the same forward pass under masks that differ. Five things decide (measured,
   where it belongs, and opens the rest when measurement says that the circuit stands;
 - sources whose *positions* are permuted, and zeros and means instead of sources, on rows without a variable: one
   circuit, whatever the ablation;
-- *loud silent nodes*: they start by writing into a few directions that the circuit does not read, and are turned up
-  there, a little at each measurement, as long as the circuit stands;
+- *loud silent nodes*: they keep the random weights they start with, by which they write into a few directions that the
+  circuit does not read, and are turned up, a little at each measurement, as long as the circuit stands;
 - *hints* and *calm*: a probe reads each variable off its node, and the circuit's nodes are kept from shouting.
 """
 

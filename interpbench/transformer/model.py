@@ -16,8 +16,8 @@ TransformerLens's `hook_result`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
@@ -97,6 +97,7 @@ class Transformer:
         taps: list[Tap] | None = None,
         replaced: Bool[Tensor, "writer row"] | None = None,
         places: Int[Tensor, "*#row position"] | None = None,
+        known: Sequence[Tensor] = (),
     ) -> tuple[Float[Tensor, "... row position vocab_out"], list[Tensor]]:
         """Logits, and every writer's output `[*circuit, feature, position, row]`, under a mask.
 
@@ -104,7 +105,8 @@ class Transformer:
         To `taps`, if given, one is added for each attention layer, MLP and the logits.
         `replaced` marks, by row, the writers whose outputs are the other run's for every reader: an intervention on
         nodes, at the cost of a plain run. `places` are the rows of `W_pos` that `pos` writes, for all rows or for each
-        (default: 0, 1, 2, ...).
+        (default: 0, 1, 2, ...). `known` are the outputs of the first writers, from a run that has the same in common
+        with this one: they are not computed again. They end before a layer's heads or before its MLP.
         Raises ValueError if the mask does not have one entry per edge or comes without `other`, or if there are more
         positions than `n_ctx`.
         """
@@ -117,10 +119,10 @@ class Transformer:
         stream.write([embed, pos])
         for layer in range(config.n_layers):
             block = block_of(weights, layer)
-            stream.write(self._attend(block, stream), bias=block["attn.b_O"])
-            out = mlp(config, block, stream.tap(stream.read()).squeeze(-4), self.rules) if stream.needed(1) else None
-            stream.write([out])
-        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4), self.rules)
+            heads, mlp_at = self.graph.writers_before_attention(layer), self.graph.writers_before_mlp(layer)
+            stream.write(stream.copy(known[heads:mlp_at]) or self._attend(block, stream), bias=block["attn.b_O"])
+            stream.write(stream.copy(known[mlp_at : mlp_at + 1]) or self._mlp(block, stream))
+        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4))
         logits = logits.expand(*stream.lead, *logits.shape[-3:])
         count_run(logits)
         return logits, stream.outputs
@@ -138,6 +140,12 @@ class Transformer:
             raise ValueError(f"a mask {wrong}; expected one entry for each of the {edges} edges, and `other`")
         if positions > self.config.n_ctx:
             raise ValueError(f"{positions} positions; this model has {self.config.n_ctx}")
+
+    def _mlp(self, block: Mapping[str, Tensor], stream: ResidualStream) -> list[Tensor | None]:
+        """Output of a layer's MLP, None if it is not needed."""
+        if not stream.needed(1):
+            return [None]
+        return [mlp(self.config, block, stream.tap(stream.read()).squeeze(-4), self.rules)]
 
     def _attend(self, block: Mapping[str, Tensor], stream: ResidualStream) -> list[Tensor | None]:
         """Outputs of a layer's heads, None for a head that is not needed."""

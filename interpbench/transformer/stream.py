@@ -71,6 +71,11 @@ class ResidualStream:
         """Which of the next `count` writers must be computed: those that reach the logits along kept edges."""
         return [i for i in range(count) if self._live[len(self.outputs) + i]]
 
+    def copy(self, known: Sequence[Tensor]) -> list[Tensor | None]:
+        """The next writers' outputs as they are known, None for one that is not needed."""
+        needed = set(self.needed(len(known)))
+        return [out if i in needed else None for i, out in enumerate(known)]
+
     def write(self, outs: Iterable[Tensor | None], bias: Tensor | None = None) -> None:
         """Add the next writers' outputs, and a bias `[feature]` that belongs to no writer.
 
