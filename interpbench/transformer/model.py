@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -122,7 +122,7 @@ class Transformer:
             heads, mlp_at = self.graph.writers_before_attention(layer), self.graph.writers_before_mlp(layer)
             stream.write(stream.copy(known[heads:mlp_at]) or self._attend(block, stream), bias=block["attn.b_O"])
             stream.write(stream.copy(known[mlp_at : mlp_at + 1]) or self._mlp(block, stream))
-        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4))
+        logits = unembed(config, weights, stream.tap(stream.read()).squeeze(-4), self.rules)
         logits = logits.expand(*stream.lead, *logits.shape[-3:])
         count_run(logits)
         return logits, stream.outputs
