@@ -60,7 +60,7 @@ def test_core_comes_through_the_hooks() -> None:
     assert [plugin.name for plugin in installed.plugins[:2]] == ["cases", "trainers"]
     assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= installed.cases.keys()
     assert installed.plugins[0].error is None
-    assert {case.name for case in suite_cases("quick", installed.cases)} == {"3", "4", "7", "18", "44"}
+    assert {case.name for case in suite_cases("quick", installed)} == {"3", "4", "7", "18", "44"}
 
 
 @pytest.mark.parametrize("name", ["../mine", "a/b", "", ".hidden", "a b", "a\\nb"])
@@ -146,7 +146,7 @@ def test_an_unknown_name_says_what_is_there(install: Callable[[str, str], None])
     with pytest.raises(UsageError, match="there are: .*mine.*broken: .*bad.*interpbench plugins"):
         installed.technique("zzzz")
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'?"):
-        suite_cases("quik", installed.cases)
+        suite_cases("quik", installed)
 
 
 def test_the_package_passes_the_conformance_kit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from interpbench.subjects.classes import stated_classes
 from interpbench.subjects.zoo import ZOO, load_subject, stored_card
 
 BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))
-QUICK = [case.name for case in suite_cases("quick", load().cases)]
+QUICK = [case.name for case in suite_cases("quick", load())]
 SAMPLE = [bundled for i, bundled in enumerate(BUNDLED) if i % 12 == 0 or bundled[0] in (*QUICK, "2", "ioi")]
 """Those that are run here; `-m slow` runs all."""
 ROWS = 300
@@ -81,7 +81,7 @@ def test_the_certified_suite_is_what_the_cards_say() -> None:
     """A certificate of an older version does not count."""
     cards = {name: load_card(name, kind)["certificate"] for name, kind in BUNDLED if kind == "siit"}
     certified = {name for name, each in cards.items() if each["certified"] and version_of(each) == VERSION}
-    assert {case.name for case in suite_cases("certified", load().cases)} == certified
+    assert {case.name for case in suite_cases("certified", load())} == certified
 
 
 def load_card(name: str, kind: str) -> dict[str, Any]:

@@ -39,8 +39,8 @@ def model_facts(case: Case, model: str) -> dict[str, Any]:
 
 
 def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
-    names = [case.name for case in suite_cases(suite.name, registry.cases)]
-    return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": names}
+    names = suite.generated or [case.name for case in suite_cases(suite.name, registry)]
+    return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": list(names)}
 
 
 def _worker_facts(worker: Any) -> dict[str, Any]:

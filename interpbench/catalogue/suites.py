@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from interpbench.cases.case import Case
 from interpbench.catalogue.facts import has_heads
 from interpbench.errors import UsageError, unknown
+from interpbench.plugins.registry import Registry
 from interpbench.subjects.zoo import is_certified
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A set of cases: those that `holds` says, of all that are installed."""
+    """A set of cases: those that `holds` says, of all that are installed, or the generated ones that are `generated`."""
 
     name: str
     version: int
     description: str
     holds: Callable[[Case], bool]
+    generated: tuple[str, ...] = ()
 
 
 def _named(*names: str) -> Callable[[Case], bool]:
     return lambda case: case.name in names
+
+
+FROZEN = Path(__file__).with_name("hard.json")
+"""The generated cases of `hard` and `hard-test`, by name, each with its program's hash."""
+
+
+@functools.cache
+def frozen(suite: str) -> dict[str, str]:
+    """Names and program hashes of a suite of generated cases."""
+    return json.loads(FROZEN.read_text())[suite]
+
+
+def _generated(name: str, version: int, description: str) -> Suite:
+    names = tuple(frozen(name))
+    return Suite(name, version, description, _named(*names), names)
 
 
 PAPER16 = "3 4 11 13 18 19 20 21 26 29 33 34 35 36 37 90".split()
@@ -34,6 +54,8 @@ SUITES = {
         Suite("all", 1, "every case with a compiled reference", lambda case: case.compiled),
         Suite("nontrivial", 1, "compiled cases whose true circuit holds an attention head", has_heads),
         Suite("certified", 2, "cases whose bundled subject is certified", is_certified),
+        _generated("hard", 1, "generated cases with planted properties, to develop on"),
+        _generated("hard-test", 1, "the same properties from other seeds, to be reported and never tuned on"),
     )
 }
 
@@ -43,9 +65,12 @@ def suites_of(case: Case) -> list[str]:
     return [name for name, suite in SUITES.items() if suite.holds(case)]
 
 
-def suite_cases(name: str, cases: Mapping[str, Case]) -> list[Case]:
-    """Those of the cases that a suite holds. Raises UsageError, with the nearest name, if there is no such suite."""
+def suite_cases(name: str, registry: Registry) -> list[Case]:
+    """The cases that a suite holds. Raises UsageError, with the nearest name, if there is no such suite."""
     if name not in SUITES:
         message = unknown("suite", name, SUITES)
         raise UsageError(message if "did you mean" in message else f"{message}; there are: {', '.join(SUITES)}")
-    return [case for case in cases.values() if SUITES[name].holds(case)]
+    suite = SUITES[name]
+    if suite.generated:
+        return [registry.case(each) for each in suite.generated]
+    return [case for case in registry.cases.values() if suite.holds(case)]

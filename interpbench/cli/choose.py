@@ -25,7 +25,7 @@ class Choice(NamedTuple):
             raise UsageError("name cases (with commas between) or a --suite" + (", not both" if self.names else ""))
         installed = registry.load()
         if self.suite:
-            return suite_cases(self.suite, installed.cases)
+            return suite_cases(self.suite, installed)
         return [installed.case(name) for name in dict.fromkeys(split(self.names))]
 
     @property
