@@ -17,7 +17,7 @@ from interpbench.errors import InterpbenchError
 from interpbench.properties import Property, Sketch
 from interpbench.properties.accept import rejected
 from interpbench.properties.generated import draw, generated_case
-from interpbench.properties.planted import PROPERTIES, most
+from interpbench.properties.planted import PROPERTIES
 from interpbench.testing import check_case
 
 EVERY = [(each, level) for each in PROPERTIES for level in range(1, len(each.levels) + 1)]
@@ -88,7 +88,10 @@ def test_what_says_nothing_is_rejected() -> None:
     unread = {"m0": identity, "m1": Compute((TOKEN,), same(4))}
     assert rejected(flow(unread, "m1")) == "variables that change nothing, even together"
     after = Table.of([4], 4, lambda t: None if t is None else (t + 1) % 4)
-    finds = {"a0.h0": Look((TOKEN,), after, TOKEN, PLACE, same(5)), "m0": Compute(("a0.h0",), Table.of([5], 5, most))}
+    finds = {
+        "a0.h0": Look((TOKEN,), after, TOKEN, PLACE, same(5)),
+        "m0": Compute(("a0.h0",), Table.of([5], 5, lambda p: p or 0)),
+    }
     assert rejected(flow(finds, "m0", classes=5)) == "a head that finds several keys"
     assert rejected(flow(finds, "m0", classes=5, draw=Draw(distinct=True))) is None
     ignored = Compute((TOKEN, PLACE), Table.of([4, 5], 4, lambda t, _: t))
