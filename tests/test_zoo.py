@@ -66,7 +66,11 @@ def test_on_resampled_inputs_all_but_a_few_hold() -> None:
 def test_subjects_of_the_second_generation_are_certified_and_loud() -> None:
     """Those of the present trainer, which has a rate of its own for silent nodes."""
     cards = {name: load_card(name, kind) for name, kind in BUNDLED if kind == "siit"}
-    second = {name: card for name, card in cards.items() if "silent_scale" in card["trainer"]["config"] and "silent_part" in card["trainer"]["config"]}
+    second = {
+        name: card
+        for name, card in cards.items()
+        if "silent_scale" in card["trainer"]["config"] and "silent_part" in card["trainer"]["config"]
+    }
     assert len(second) >= 20
     for name, card in second.items():
         assert Headline.of_card(card).certified, name
