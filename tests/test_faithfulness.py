@@ -190,7 +190,7 @@ def test_auroc_of_mib_s_own_code(case: str) -> None:
 @pytest.mark.parametrize("case", ["3", "2"])
 def test_cpr_and_cmd_of_mib_s_own_code(case: str) -> None:
     scores, _, theirs = recorded(case)
-    subject = ib.load_subject(case)
+    subject = ib.load_subject(case, DATA / f"case_{case}_version_1")
     found = evaluate_circuit(subject, subject.circuit, scores, samples=theirs["samples"], seed=theirs["seed"]).mib
     assert found.faithfulness == pytest.approx(theirs["faithfulness"], abs=1e-4)
     assert (found.cpr, found.cmd) == (pytest.approx(theirs["cpr"], abs=1e-4), pytest.approx(theirs["cmd"], abs=1e-4))

@@ -97,6 +97,26 @@ def test_skipping_what_nobody_reads_changes_nothing(config: Config, seed: int) -
     assert close(model(clean, mask, other), model(clean, mask.clone().requires_grad_(), other))
 
 
+@given(configs, st.integers(0, 9), st.data())
+@settings(deadline=None, max_examples=40)
+def test_what_is_known_is_not_computed_again(config: Config, seed: int, data: st.DataObject) -> None:
+    """Outputs before the first cut are those of the plain run; a writer that nobody reads any more is left out."""
+    model, (clean, other) = random_model(config), two_inputs(config)
+    graph, plain = model.graph, model.run(clean)[1]
+    layer = data.draw(st.integers(0, config.n_layers))
+    readers = torch.tensor(graph.edge_reader) // graph.readers_per_layer
+    mask = (torch.rand(2, graph.n_edges, generator=torch.Generator().manual_seed(seed)) < 0.6) & (readers >= layer)
+    mask |= torch.tensor([edge.startswith(f"{graph.writers[-1]}->") for edge in graph.edges])
+    arguments = (clean, mask.double(), model.writers(other))
+    known = plain[: graph.writers_before_attention(layer)]
+    assert close(model.run(*arguments, known=known)[0], model.run(*arguments)[0])
+    replaced = torch.zeros(len(graph.writers), ROWS, dtype=torch.bool)
+    replaced[-1, 1:] = True
+    known = plain[: graph.writers_before_mlp(config.n_layers - 1)]
+    of_nodes = {"other": model.writers(other), "replaced": replaced}
+    assert close(model.run(clean, **of_nodes, known=known)[0], model.run(clean, **of_nodes)[0])
+
+
 @given(configs)
 @settings(deadline=None, max_examples=20)
 def test_circuits_and_rows_are_independent(config: Config) -> None:

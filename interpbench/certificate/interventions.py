@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from interpbench.cases.pairs import Data
@@ -91,27 +91,27 @@ def with_nodes_replaced(
     intervention on nodes is a plain run, cheaper than a mask; the sources are run once for all that is asked.
     """
     writers = model.graph.writers
+    marked = torch.zeros(len(asked), len(writers), dtype=torch.bool)
+    for mark, (nodes, _) in zip(marked, asked, strict=True):
+        mark[[writers.index(node) for node in nodes]] = True
+    shared = [_shared_writers(model, each) for each in marked]
     compared: list[list[Tensor]] = [[] for _ in asked]
     for rows in torch.arange(len(data.clean)).split(_rows_at_once(model, data)):
         clean = data.clean[rows]
         values = _values(model, data, rows) if other is None else other
         plain = model.run(clean)[1]
-        for i, (nodes, target) in enumerate(asked):
-            which = [writers.index(node) for node in nodes]
-            replaced = torch.zeros(len(writers), len(rows), dtype=torch.bool)
-            replaced[which] = True
-            known = plain[: _whole_layers(model, min(which, default=len(writers)))]
-            logits, _ = model.run(clean, other=values, replaced=replaced, known=known)
-            compared[i].append(compare(logits, target[rows]))
+        for (_, target), mark, count, parts in zip(asked, marked, shared, compared, strict=True):
+            replaced = mark[:, None].expand(-1, len(rows))
+            logits, _ = model.run(clean, other=values, replaced=replaced, known=plain[:count])
+            parts.append(compare(logits, target[rows]))
     return torch.stack([torch.cat(parts) for parts in compared])
 
 
-def _whole_layers(model: Transformer, writer: int) -> int:
-    """The number of writers before the heads, or before the MLP, that this writer is one of."""
-    graph = model.graph
-    starts = [
-        each(layer)
-        for layer in range(graph.n_layers)
-        for each in (graph.writers_before_attention, graph.writers_before_mlp)
-    ]
-    return max(start for start in [0, *starts, len(graph.writers)] if start <= writer)
+def _shared_writers(model: Transformer, replaced: Bool[Tensor, " writer"]) -> int:
+    """How many writers come before the heads, or the MLP, that the first replaced one is among."""
+    if not replaced.any():
+        return len(replaced)
+    graph, first = model.graph, int(replaced.int().argmax())
+    layers = range(graph.n_layers)
+    starts = [*map(graph.writers_before_attention, layers), *map(graph.writers_before_mlp, layers)]
+    return max(start for start in [0, *starts] if start <= first)

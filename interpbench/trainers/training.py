@@ -82,7 +82,7 @@ def start(shape: Shape, circuit: Circuit, config: Config) -> Transformer:
     does not read. `config` is fitted to `shape`.
 
     While the circuit is learnt, every silent node carries another input: noise. What fills the whole stream cannot be
-    ignored, but readers learn to ignore a few directions. Both sides stay free to change.
+    ignored, but readers learn to ignore a few directions. The circuit stays free to read and write anywhere.
     """
     model = initialize(shape, config.seed)
     if not config.strict:

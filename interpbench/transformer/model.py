@@ -105,8 +105,8 @@ class Transformer:
         To `taps`, if given, one is added for each attention layer, MLP and the logits.
         `replaced` marks, by row, the writers whose outputs are the other run's for every reader: an intervention on
         nodes, at the cost of a plain run. `places` are the rows of `W_pos` that `pos` writes, for all rows or for each
-        (default: 0, 1, 2, ...). `known` are the outputs of the first writers, from a run that has the same in common
-        with this one: they are not computed again. They end before a layer's heads or before its MLP.
+        (default: 0, 1, 2, ...). `known` are the outputs of the first writers, where an earlier run has them already:
+        they are not computed again. They end before a layer's heads or before its MLP.
         Raises ValueError if the mask does not have one entry per edge or comes without `other`, or if there are more
         positions than `n_ctx`.
         """
