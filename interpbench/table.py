@@ -18,11 +18,15 @@ def cell(value: Any) -> str:
 
 
 class Table(NamedTuple):
-    """A title, names of columns (one that ends in > holds numbers), and rows of values."""
+    """A title, names of columns (one that ends in > holds numbers), and rows of values.
+
+    `shaded`: cells that begin with a number from 0 to 1 have a colour where there are colours.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    shaded: bool = False
 
 
 def as_markdown(shown: Iterable[Table]) -> str:

@@ -17,6 +17,8 @@ from interpbench.report import chance as draws
 from interpbench.report import formats
 from interpbench.report.chance import chance
 from interpbench.report.comparison import Comparison, Pair, compare
+from interpbench.report.figures import cost_picture, samples_picture
+from interpbench.report.page import _table as _table_of_page
 from interpbench.report.runs import METRICS, method_names, other_form
 from interpbench.report.statements import statements
 from interpbench.report.statistics import holm, reliability, wilcoxon
@@ -289,3 +291,41 @@ def test_every_metric_has_a_place_in_a_record() -> None:
     run = runs_of(record("eap", "3", 0.25))[0]
     assert run.number("nodes.identifiable.auroc") == run.number("edges.identifiable.average_precision") == 0.25
     assert run.number("chosen.exact") is None and METRICS[0] == "heads.identifiable.auroc"
+
+
+HOPS, COPIES = [f"depth-1-{seed}" for seed in range(4)], [f"redundancy-2-{seed}" for seed in range(4)]
+
+
+def test_what_a_technique_fails_at() -> None:
+    """Means by planted property; cases without one do not count."""
+    even, low = spread("a", [0.9] * 9, [*HOPS, *COPIES, "3"]), spread("b", [0.9] * 4 + [0.5] * 4, [*HOPS, *COPIES])
+    told = compare(runs_of(*even, *low), "heads.auroc")
+    (planted,) = told.planted
+    assert planted.metric == "heads.auroc" and list(planted.means) == ["depth", "redundancy"]
+    assert planted.means["redundancy"]["b"]["mean"] == pytest.approx(0.5) and planted.means["depth"]["a"]["n"] == 4
+    assert planted.losses("b", ["a", "b"]) == pytest.approx({"redundancy": 0.5}) and not planted.losses("a", ["a", "b"])
+    found = statements(told)
+    assert "b: 0.2 or more below the best at 1 of 2 properties: redundancy (0.50)." in found
+    assert "a: 0.2 or more below the best at 0 of 2 properties." in found
+    (table,) = [table for table in formats.tables(told) if "by property" in table.title]
+    assert table.shaded and [row[:2] for row in table.rows] == [("depth", 4), ("redundancy", 4)]
+
+
+def test_cases_of_one_property_are_not_compared_by_property(noise: np.ndarray) -> None:
+    told = compare(runs_of(*spread("a", noise[0, :4], HOPS), *spread("b", noise[1, :4], HOPS)))
+    assert told.planted == () and not any("propert" in line for line in statements(told))
+
+
+def test_a_page_shades_shares_and_nothing_else() -> None:
+    table = Table("t", ("name", "value>"), (("0.50", "0.714 [0.6, 0.8]"), ("x", "12.5"), ("y", "-")), shaded=True)
+    drawn = _table_of_page(table)
+    assert drawn.count("style=") == 2 and '<td class=number style="--share:0.714">0.714 [0.6, 0.8]</td>' in drawn
+    assert "style=" not in _table_of_page(table._replace(shaded=False))
+
+
+def test_samples_are_drawn_where_they_differ(noise: np.ndarray) -> None:
+    several = [spread("eap", noise[i], samples=samples) for i, samples in enumerate((10, 100, 1000))]
+    drawn = samples_picture(runs_of(*several[0], *several[1], *several[2]), "heads.auroc")
+    assert drawn is not None and "pairs of inputs" in drawn
+    assert samples_picture(runs_of(*several[0]), "heads.auroc") is None
+    assert "passes in a row" in (cost_picture(compare(runs_of(*several[0]))) or "")

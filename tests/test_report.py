@@ -219,7 +219,7 @@ def test_the_page_needs_nothing_else(page: Path) -> None:
     pictures = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', text)
     drawn = [ElementTree.fromstring(b64decode(picture)) for picture in pictures]
     assert '<p class="statement">Too few cases to say whether acdc and eap differ' in text
-    assert len(drawn) == 2 + 2 * (1 + 2) and all(root.tag.endswith("svg") for root in drawn)
+    assert len(drawn) == 3 + 2 * (1 + 2) and all(root.tag.endswith("svg") for root in drawn)
     told = b64decode(pictures[-1]).decode()
     assert "found, and true" in told and "#2e7d32" in told
 

@@ -55,6 +55,12 @@ def name_of(property: Property, level: int, seed: int) -> str:
     return f"{property.name}-{level}-{seed}"
 
 
+def property_of(name: str) -> str | None:
+    """The name of the property that the name of a generated case begins with; None for another name."""
+    found = _NAME.fullmatch(name)
+    return found[1] if found is not None else None
+
+
 def generated_case(name: str, properties: Mapping[str, Property]) -> Case | None:
     """The case of that name, None if the name is not one of a generated case. Raises as `draw` does."""
     found = _NAME.fullmatch(name)

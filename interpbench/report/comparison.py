@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from interpbench.report.chance import chance
+from interpbench.report.planted import Planted, by_property
 from interpbench.report.runs import METRICS, Run, SubjectId, case_order, number, other_form
 from interpbench.report.statistics import (
     Mean,
@@ -33,6 +34,8 @@ WAYS = ("forward", "backward")
 """Directions of passes through a model."""
 ALPHA = 0.05
 """A pair of methods differs if its corrected p value is below."""
+EXACT = "chosen.exact"
+"""The metric that is compared by property beside the one that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class Comparison:
     ranking of the techniques repeats (`statistics.reliability`). `chance` is that of the metric and of its other form,
     with an interval over random scores; it is empty for a metric that ranks no edges.
 
+    `planted` are means by property of generated cases, of the metric and of `EXACT`; it is empty if there are none.
+
     `stability[case][method]` is the mean Jaccard index of the chosen circuits over seeds. `seconds` and `passes` are
     means over seeds, and `subjects` says which subject the runs of a cell are on.
     """
@@ -102,6 +107,7 @@ class Comparison:
     reliability: float | None
     undefined: tuple[Undefined, ...]
     chance: Mapping[str, Mean]
+    planted: tuple[Planted, ...]
     stability: Mapping[str, Mapping[str, float | None]]
     seconds: Mapping[str, Mapping[str, float]]
     passes: Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -157,6 +163,7 @@ def compare(runs: Sequence[Run], metric: str = METRICS[0]) -> Comparison:
         reliability=reliability(np.array([[own[method][case] for case in common] for method in techniques], ndmin=2)),
         undefined=_undefined(runs, metric),
         chance={name: found for name in (metric, other) if name and (found := chance(runs, name)) is not None},
+        planted=_planted({name: values[name] for name in (metric, EXACT) if name in values}, list(cells)),
         stability=_by_cell(cells, lambda runs: _stability([run.record for run in runs])),
         seconds=_by_cell(cells, lambda runs: float(np.mean([run.record["seconds"] for run in runs]))),
         passes=_by_cell(cells, _passes),
@@ -172,6 +179,11 @@ def summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if any(value is not None for value in values):
             found[metric] = mean_interval(values)
     return found | {"jaccard": _stability(records)}
+
+
+def _planted(values: Mapping[str, Values], cases: Sequence[str]) -> tuple[Planted, ...]:
+    found = (by_property(metric, own, cases) for metric, own in values.items())
+    return tuple(each for each in found if each is not None)
 
 
 def _cells(runs: Sequence[Run], methods: Sequence[str]) -> Cells:

@@ -1,4 +1,4 @@
-"""Figures of a report as SVG: ROC and precision-recall curves, and box plots over cases. Needs the extra `plot`."""
+"""Figures of a report as SVG: ROC and precision-recall curves, box plots over cases, cost, samples. Needs the extra `plot`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,45 @@ def box_picture(comparison: Comparison) -> str:
     axis.set_xticks(range(1, len(labels) + 1), labels)
     axis.grid(axis="y", alpha=0.3)
     axis.set_title(f"{comparison.metric} over {len(comparison.common)} cases")
+    return _svg(figure)
+
+
+def cost_picture(comparison: Comparison) -> str | None:
+    """The mean of the metric against the passes in a row of the data, a dot for each method; None without passes."""
+    figure, (axis,) = _figure(1, 6.0, 3.6)
+    drawn = False
+    for place, method in enumerate(comparison.methods):
+        mean = comparison.overall[method]["mean"]
+        cost = [sum(own[method].values()) for own in comparison.passes.values() if method in own]
+        if mean is None or not (passes := float(np.mean(cost))):
+            continue
+        axis.plot(passes, mean, "o", color=f"C{place}")
+        axis.annotate(comparison.label(method), (passes, mean), (4, 3), textcoords="offset points", fontsize=8)
+        drawn = True
+    axis.set(xscale="log", xlabel="forward and backward passes in a row of the data", ylabel=comparison.metric)
+    axis.grid(alpha=0.3)
+    return _svg(figure) if drawn else None
+
+
+def samples_picture(runs: Sequence[Run], metric: str) -> str | None:
+    """The mean of a metric over cases against the number of pairs, a line for each technique and its options.
+
+    None unless something was run with several numbers of pairs.
+    """
+    own: dict[str, dict[int, list[float]]] = {}
+    for run in runs:
+        if (value := run.number(metric)) is not None:
+            name = " ".join([run.record["technique"], *run.method.split(" [")[0].split(" ")[1:]])
+            own.setdefault(name, {}).setdefault(run.record["samples"], []).append(value)
+    if not any(len(points) > 1 for points in own.values()):
+        return None
+    figure, (axis,) = _figure(1, 6.0, 3.6)
+    for name, points in own.items():
+        places = sorted(points)
+        axis.plot(places, [float(np.mean(points[at])) for at in places], marker="o", markersize=3, label=name)
+    axis.set(xscale="log", xlabel="pairs of inputs", ylabel=metric)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
     return _svg(figure)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from interpbench.report.comparison import WAYS, Comparison, Family
 from interpbench.report.folders import Failure
+from interpbench.report.planted import Planted
 from interpbench.report.runs import other_form
 from interpbench.report.statements import statements
 from interpbench.report.statistics import Mean
@@ -24,7 +25,7 @@ GAP, LEAST = 3, 10
 
 
 def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
-    """The tables of a report: means, circuits and cost, pairs, other metrics, per case, stability, seconds, failures.
+    """The tables of a report: means, by property, circuits and cost, pairs, other metrics, per case, stability, seconds, failures.
 
     Without `timed` there are no seconds, so that the same runs always give the same tables.
     """
@@ -32,6 +33,7 @@ def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool
         table
         for table in (
             _overall(comparison),
+            *(_planted(comparison, each) for each in comparison.planted),
             _found(comparison, timed),
             _pairs(comparison, "technique", "technique against technique, each two on the cases that they share"),
             _pairs(comparison, "baseline", "technique against baseline, each two on the cases that they share"),
@@ -74,6 +76,16 @@ def _form(metric: str) -> str:
     if other_form(metric) is None:
         return ""
     return "identifiable" if ".identifiable" in metric else "by construction"
+
+
+def _planted(comparison: Comparison, planted: Planted) -> Table:
+    """Means by property; the cells are shaded on a page."""
+    rows = []
+    for property, means in planted.means.items():
+        count = max(mean["n"] for mean in means.values())
+        rows.append((property, count, *(_with_interval(means[method]) for method in comparison.methods)))
+    columns = ("property", "cases>", *heads(comparison))
+    return Table(f"{planted.metric} by property of generated cases", columns, tuple(rows), shaded=True)
 
 
 def _found(comparison: Comparison, timed: bool) -> Table:
@@ -173,7 +185,7 @@ def _part(table: Table, numbers: Mapping[int, str], room: int) -> Table:
     words = [i for i in range(len(table.columns)) if not table.columns[i].endswith(">")]
     at = max(room // len(words) - GAP, LEAST)
     rows = tuple((*(_folded(cell(row[i]), at) for i in words), *(row[i] for i in numbers)) for row in table.rows)
-    return Table(table.title, (*(table.columns[i] for i in words), *numbers.values()), rows)
+    return table._replace(columns=(*(table.columns[i] for i in words), *numbers.values()), rows=rows)
 
 
 def _folded(text: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,7 +11,7 @@ from string import Template
 
 from interpbench.graph.drawing import circuit_svg
 from interpbench.report.comparison import Comparison
-from interpbench.report.figures import box_picture, curve_pictures
+from interpbench.report.figures import box_picture, cost_picture, curve_pictures, samples_picture
 from interpbench.report.folders import Failure
 from interpbench.report.formats import tables
 from interpbench.report.runs import CUSTOM, METRICS, SETTINGS, Run
@@ -26,6 +27,12 @@ def page(runs: Sequence[Run], comparison: Comparison, failures: Sequence[Failure
     figures = [_figure(curve_pictures(runs, labels), caption)]
     if comparison.common:
         figures.append(_figure(box_picture(comparison), "A dot for each case that every technique has a number for."))
+    for picture, says in (
+        (cost_picture(comparison), "Means over the cases of each method."),
+        (samples_picture(runs, comparison.metric), "How many pairs of inputs a technique needs."),
+    ):
+        if picture is not None:
+            figures.append(_figure(picture, says))
     template = Template(files("interpbench.report").joinpath("page.html").read_text())
     return template.substitute(
         title=f"interpbench: {len(comparison.methods)} methods on {len(comparison.numbers)} cases",
@@ -50,9 +57,8 @@ def _facts(runs: Sequence[Run]) -> str:
 
 def _table(table: Table) -> str:
     def row(kind: str, values: Iterable[str]) -> str:
-        numbers = [" class=number" if column.endswith(">") else "" for column in table.columns]
-        cells = (f"<{kind}{number}>{value}</{kind}>" for number, value in zip(numbers, values, strict=True))
-        return f"<tr>{''.join(cells)}</tr>"
+        pairs = zip(table.columns, values, strict=True)
+        return f"<tr>{''.join(_cell(kind, column, value, table.shaded) for column, value in pairs)}</tr>"
 
     linked = table.columns[0] == "case"
     body = []
@@ -64,6 +70,17 @@ def _table(table: Table) -> str:
     head = row("th", (escape(column.rstrip(">")) for column in table.columns))
     caption = f"<caption>{escape(table.title)}</caption>"
     return f'<div class="wide"><table>{caption}<thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _cell(kind: str, column: str, value: str, shaded: bool) -> str:
+    """A cell; where it is shaded and begins with a share such as 0.71, the style sheet gives it a colour."""
+    number = " class=number" if column.endswith(">") else ""
+    share = _SHARE.match(value) if shaded and kind == "td" else None
+    style = f' style="--share:{share[0]}"' if share else ""
+    return f"<{kind}{number}{style}>{value}</{kind}>"
+
+
+_SHARE = re.compile(r"[01]\.\d+(?= |$)")
 
 
 def _case(case: str, runs: Sequence[Run], labels: Mapping[str, str]) -> str:

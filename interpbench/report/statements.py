@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interpbench.report.comparison import ALPHA, Comparison, Pair, Undefined
+from interpbench.report.planted import LOSS
 from interpbench.report.runs import LOWER
 from interpbench.report.statistics import HALVES
 from interpbench.table import cell
@@ -14,14 +15,14 @@ NAMED = 6
 
 
 def statements(comparison: Comparison) -> list[str]:
-    """Whether the techniques differ, the two summary numbers, where there is no number; a line each.
+    """Whether techniques differ, two summary numbers, what each fails at, where there is no number; a line each.
 
     Empty without runs.
     """
     if not comparison.methods:
         return []
     undefined = [_undefined(comparison, one) for one in comparison.undefined]
-    return [_whether_they_differ(comparison), _summary(comparison), *undefined]
+    return [_whether_they_differ(comparison), _summary(comparison), *_failing(comparison), *undefined]
 
 
 def _whether_they_differ(comparison: Comparison) -> str:
@@ -59,6 +60,19 @@ def _summary(comparison: Comparison) -> str:
         )
     separation, reliability = cell(comparison.separation), cell(comparison.reliability)
     return f"Separation {separation} (share of pairs of techniques that differ); reliability {reliability} ({halves})."
+
+
+def _failing(comparison: Comparison) -> list[str]:
+    """For each technique the planted properties at which others are much better, by the metric that is compared."""
+    if not comparison.planted or comparison.metric in LOWER or comparison.planted[0].metric != comparison.metric:
+        return []
+    planted, found = comparison.planted[0], []
+    for method in comparison.techniques:
+        lost = planted.losses(method, comparison.techniques)
+        named = ", ".join(f"{property} ({mean:.2f})" for property, mean in lost.items())
+        at = f"{LOSS:g} or more below the best at {len(lost)} of {len(planted.means)} properties"
+        found.append(f"{method}: {at}{': ' if named else ''}{named}.")
+    return found
 
 
 def _undefined(comparison: Comparison, one: Undefined) -> str:
