@@ -37,7 +37,7 @@ from interpbench.trainers.rows import (
 )
 from interpbench.trainers.settings import Config, IitConfig, NaturalConfig
 from interpbench.trainers.siit import TRAINERS
-from interpbench.trainers.standing import Check, Standing
+from interpbench.trainers.standing import Alone, Check, Standing
 from interpbench.trainers.step import plan, power, rate, silent_share
 from interpbench.trainers.training import Training, start, weights_of
 from interpbench.transformer import Transformer, initialize
@@ -286,7 +286,7 @@ def standing(accuracy: float, loudness: float | None = None, **others: float | N
     iia = {name: others.get(name, accuracy) for name in ("a", "b")}
     bare = {name: others.get(f"{name}_bare", accuracy) for name in ("a", "b")}
     loud = {} if loudness is None else {"m1": loudness}
-    return Standing(accuracy, iia, bare, outside, others.get("exclusive", accuracy), loud)
+    return Standing(Alone(bare, outside, loud), accuracy, iia, others.get("exclusive", accuracy))
 
 
 @pytest.fixture
@@ -294,8 +294,9 @@ def trained_on(monkeypatch: pytest.MonkeyPatch):
     """Trains case 3 on made-up measurements, two steps each, to the last of them or to an earlier end."""
 
     def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
-        told = iter(found)
-        monkeypatch.setattr(Check, "all_at_once", lambda self, model: next(told))
+        told, whole = iter(found), {id(each.alone): each for each in found}
+        monkeypatch.setattr(Check, "alone", lambda self, model: next(told).alone)
+        monkeypatch.setattr(Check, "whole", lambda self, model, alone: whole[id(alone)])
         monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, (1 - alone) * self.masks.outside_edges))
         return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
 
@@ -530,22 +531,23 @@ def checked(name: str, rows: int = 160) -> tuple[Check, Transformer]:
 def test_a_check_agrees_with_the_certificates_measurements(name: str) -> None:
     check, model = checked(name)
     data, reference, circuit = check.data, check.reference, check.circuit
-    found, masks, answer = check.all_at_once(model), masks_of(reference, circuit), reference.outputs(data.clean)
+    found, masks, answer = check.alone(model), masks_of(reference, circuit), reference.outputs(data.clean)
+    whole = check.whole(model, found)
     own = where_defined(reference, data, answer)
     measured, moved = measure(model, data, reference, masks), own.with_permuted_places(check.seed)
     permuted = strictness(model, moved, answer, masks)
-    assert (found.accuracy, found.iia, found.iia_bare) == (measured.accuracy, measured.iia, measured.iia_circuit_only)
+    assert (whole.accuracy, whole.iia, found.iia) == (measured.accuracy, measured.iia, measured.iia_circuit_only)
     expected = {"edges": measured.edges, "edges_heads": measured.edges_heads}
     expected |= {"positions": permuted.edges, "positions_heads": permuted.edges_heads}
     for ablation in ("mean", "zero"):
         outside = outside_under(model, own, answer, masks, ablation)
         expected |= {ablation: outside.edges, f"{ablation}_heads": outside.edges_heads}
-    assert found.outside == expected and len({*expected.values(), found.accuracy}) > 4
-    assert found.exclusive == exclusivity(model, data, reference, masks)
+    assert found.outside == expected and len({*expected.values(), whole.accuracy}) > 4
+    assert whole.exclusive == exclusivity(model, data, reference, masks)
     loud = liveliness(model, data, circuit).relative_deviation
     assert found.loudness == np.median([*loud.values()]) and found.loud == loud
     assert found.bare == min(measured.edges, permuted.edges, np.mean([*measured.iia_circuit_only.values()]))
-    assert 0 < found.lowest(SHORT) <= min(found.accuracy, *found.iia.values(), *expected.values()) < 1
+    assert 0 < whole.lowest(SHORT) <= min(whole.accuracy, *whole.iia.values(), *expected.values()) < 1
 
 
 def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
@@ -573,7 +575,7 @@ def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
 def test_what_is_trained_for_decides_when_it_is_enough() -> None:
     others = {"b": 0.85, "mean_heads": 0.7, "a_bare": 0.75}
     found = standing(0.9, **others)
-    assert found.bare == pytest.approx((0.75 + 0.9) / 2)
+    assert found.alone.bare == pytest.approx((0.75 + 0.9) / 2)
     for config, lowest in ((NaturalConfig(), 0.9), (IitConfig(), 0.85), (SHORT, 0.7)):
         assert found.lowest(config) == lowest
     assert standing(0.9, a_bare=0.75).lowest(SHORT) == 0.75

@@ -44,7 +44,6 @@ def _values(model: Transformer, data: Data, rows: Tensor) -> Activations:
     return model.writers(data.source[rows], None if data.places is None else data.places[rows])
 
 
-@torch.no_grad()
 def agreement(
     model: Transformer,
     data: Data,
@@ -56,18 +55,32 @@ def agreement(
 
     A cut edge carries `other` (one row, for all), or what its writer writes on the source.
     """
-    hits = torch.zeros(len(masks))
+    same = same_under(model, data, masks, target[None], other)
+    return (same & data.scored).sum((-1, -2)) / data.scored.sum()
+
+
+@torch.no_grad()
+def same_under(
+    model: Transformer,
+    data: Data,
+    masks: Float[Tensor, "circuit edge"],
+    targets: Float[Tensor, "#circuit row position class"],
+    other: Activations | None = None,
+) -> Bool[Tensor, "circuit row position"]:
+    """Whether the subject under each mask answers as the mask's target. `other`: see `agreement`."""
+    same = torch.zeros(len(masks), *data.clean.shape, dtype=torch.bool)
+    targets = targets.expand(len(masks), *targets.shape[1:])
     at_once, layers = _rows_at_once(model, data), _first_layers(model, masks)
     for rows in torch.arange(len(data.clean)).split(at_once):
-        clean, scored = data.clean[rows], data.scored[rows]
+        clean, chunk = data.clean[rows], slice(int(rows[0]), int(rows[-1]) + 1)
         values = _values(model, data, rows) if other is None else other
         plain = model.run(clean)[1] if len(masks) > 1 else []
         for layer in layers.unique().tolist():
             known = plain[: model.graph.writers_before_attention(layer)]
             for circuits in (layers == layer).nonzero().flatten().split(max(1, at_once // len(rows))):
                 logits, _ = model.run(clean, masks[circuits], values, known=known)
-                hits[circuits] += (same_answers(logits, target[rows]) & scored).sum((-1, -2))
-    return hits / data.scored.sum()
+                same[circuits, chunk] = same_answers(logits, targets[circuits, chunk])
+    return same
 
 
 def _first_layers(model: Transformer, masks: Float[Tensor, "circuit edge"]) -> Int[Tensor, " circuit"]:

@@ -14,6 +14,7 @@ from interpbench.cases.reference import Reference, same_answers
 from interpbench.certificate.certificate import AllEdges, Liveliness, Measurement, Strictness, WorstEdge
 from interpbench.certificate.interventions import (
     agreement,
+    same_under,
     where_answers_differ,
     where_defined,
     with_nodes_replaced,
@@ -67,24 +68,25 @@ def measure(model: Transformer, data: Data, reference: Reference, masks: Masks) 
     """Accuracy, interchange accuracy, and strictness on nodes and on all outside edges at once."""
     answer = reference.outputs(data.clean)
     on_answer = where_defined(reference, data, answer)
-    found = interchange(model, data, reference, masks, answer, answers_under_interchange(reference, data))
-    return Measurement(**vars(strictness(model, on_answer, answer, masks)), **vars(found))
+    targets = answers_under_interchange(reference, data)
+    found = interchange(model, data, reference, answer, targets)
+    bare = interchange_in_circuit(model, data, reference, masks, targets)
+    return Measurement(**vars(strictness(model, on_answer, answer, masks)), **vars(found), iia_circuit_only=bare)
 
 
 @dataclass(frozen=True)
 class Interchange:
-    """Accuracy, and interchange accuracy of each variable: on all rows, on those whose answer it changes (None if there
-    are none), and with every outside edge replaced too.
+    """Accuracy, and interchange accuracy of each variable: on all rows, and on those whose answer it changes (None if
+    there are none).
     """
 
     accuracy: float
     iia: dict[str, float]
     iia_changed: dict[str, float | None]
-    iia_circuit_only: dict[str, float]
 
 
 def interchange(
-    model: Transformer, data: Data, reference: Reference, masks: Masks, answer: Tensor, targets: Sequence[Tensor]
+    model: Transformer, data: Data, reference: Reference, answer: Tensor, targets: Sequence[Tensor]
 ) -> Interchange:
     """Interchange every variable. `answer` and `targets` are the reference's logits, plain and under each interchange
     (`answers_under_interchange`).
@@ -94,15 +96,24 @@ def interchange(
     plain, *right = with_nodes_replaced(model, data, interchanged)
     iia: dict[str, float] = {}
     iia_changed: dict[str, float | None] = {}
-    iia_circuit_only: dict[str, float] = {}
     for name, right_under, target in zip(reference.variables, right, targets, strict=True):
         on_target = where_defined(reference, data, target)
         changed = on_target.scored & ~same_answers(target, answer)
-        bare = torch.maximum(masks.variables[name], masks.outside_edges)
         iia[name] = _share(right_under, on_target.scored)
         iia_changed[name] = _share(right_under, changed) if changed.any() else None
-        iia_circuit_only[name] = agreement(model, on_target, bare[None], target).item()
-    return Interchange(_share(plain, on_answer.scored), iia, iia_changed, iia_circuit_only)
+    return Interchange(_share(plain, on_answer.scored), iia, iia_changed)
+
+
+def interchange_in_circuit(
+    model: Transformer, data: Data, reference: Reference, masks: Masks, targets: Sequence[Tensor]
+) -> dict[str, float]:
+    """Interchange accuracy of each variable with every outside edge replaced too. `targets`: see `interchange`."""
+    bare = torch.stack([torch.maximum(masks.variables[name], masks.outside_edges) for name in reference.variables])
+    right = same_under(model, data, bare, torch.stack([*targets]))
+    return {
+        name: _share(right_under, where_defined(reference, data, target).scored)
+        for name, right_under, target in zip(reference.variables, right, targets, strict=True)
+    }
 
 
 def strictness(model: Transformer, data: Data, answer: Tensor, masks: Masks) -> Strictness:

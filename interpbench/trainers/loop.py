@@ -16,7 +16,7 @@ from interpbench.cases.pairs import fresh_data
 from interpbench.trainers.checkpoint import resume, save
 from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config
-from interpbench.trainers.standing import Check, Standing
+from interpbench.trainers.standing import Alone, Check
 from interpbench.trainers.trainer import Trained
 from interpbench.trainers.training import Training
 
@@ -86,24 +86,27 @@ def _measure(training: Training, check: Check) -> None:
     """Measure the averaged weights, and decide how training continues."""
     config, state = training.config, training.state
     model = training.optimizer.averaged().to("cpu")
-    found = check.all_at_once(model)
-    shares = found.iia if state.is_open else found.iia_bare
+    was_open, alone = state.is_open, check.alone(model)
+    loud = _loud_enough(alone, config)
+    state.short_under = alone.short_under
+    _add_rows_or_restart(training, alone.bare)
+    found = check.whole(model, alone) if state.is_open else None
+    shares = found.iia if found is not None and was_open else alone.iia
     state.variable_weights = [config.easy + (1 - share) for share in shares.values()]
-    state.short_under = found.short_under
-    state.numbers = found.to_json()
-    lowest, loud = found.lowest(config), _loud_enough(found, config)
-    _add_rows_or_restart(training, found.bare)
-    _keep_or_go_back(training, lowest, loud)
-    state.done = state.is_open and lowest >= config.margin and loud == 1
+    state.numbers = (found or alone).to_json()
+    lowest = alone.bare if found is None else found.lowest(config)
+    if found is not None:
+        _keep_or_go_back(training, lowest, loud)
+    state.done = found is not None and lowest >= config.margin and loud == 1
     if state.done and config.strict:
         state.numbers["one_at_a_time"], short = check.one_at_a_time(model)
         state.short_edges = short.tolist()
         state.done = state.numbers["one_at_a_time"] >= config.margin
     if config.loudness and not state.done:
-        training.turn(found.loud, up=loud < 1 and (lowest if state.is_open else found.bare) >= STANDS)
+        training.turn(alone.loud, up=loud < 1 and lowest >= STANDS)
 
 
-def _loud_enough(found: Standing, config: Config) -> float:
+def _loud_enough(found: Alone, config: Config) -> float:
     """Loudness of the silent nodes in units of what is enough, at most 1."""
     if found.loudness is None or not config.loudness:
         return 1.0
@@ -129,8 +132,6 @@ def _keep_or_go_back(training: Training, lowest: float, loud: float) -> None:
     The best have the largest product of the lowest accuracy and of loudness.
     """
     config, state = training.config, training.state
-    if not state.is_open:
-        return
     least = FALLEN if state.reached >= config.margin else COLLAPSED
     if lowest < least * state.lowest:
         state.lr, state.opened, state.began, state.lowest = state.lr / 2, state.step, state.step, 0.0

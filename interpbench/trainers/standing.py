@@ -1,6 +1,7 @@
 """How a subject in training stands: what the certificate demands, on a thousand rows, at a fraction of its cost.
 
-Two steps: what is replaced all at once, at every measurement, and each thing alone, once all of that is reached.
+Three steps: the circuit alone, at every measurement; the whole subject, once the circuit stands; and each thing replaced
+alone, once all of that is reached.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from interpbench.certificate.measure import (
     answers_under_interchange,
     exclusivity,
     interchange,
+    interchange_in_circuit,
     liveliness,
     masks_of,
     outside_under,
@@ -38,19 +40,15 @@ ALONE, ALONE_ROWS = 60_000, 100
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Accuracies against the reference's answers.
+class Alone:
+    """How well the circuit does alone: accuracies against the reference's answers.
 
-    `iia`: interchange accuracy of each variable; `iia_bare`: the same with every outside edge replaced; `outside`: with
-    all outside edges replaced, by name of ablation and granularity. `exclusive` is as in a certificate, and `loud` its
-    relative deviation of every silent node.
+    `iia`: interchange accuracy of each variable with every outside edge replaced; `outside`: accuracy with all outside
+    edges replaced, by name of ablation and granularity. `loud` is the relative deviation of every silent node.
     """
 
-    accuracy: float
     iia: dict[str, float]
-    iia_bare: dict[str, float]
     outside: dict[str, float]
-    exclusive: float | None
     loud: dict[str, float]
 
     @property
@@ -61,7 +59,7 @@ class Standing:
     @property
     def bare(self) -> float:
         """How well the circuit does alone, with or without a variable of another input."""
-        return min(self.outside["edges"], self.outside["positions"], float(np.mean([*self.iia_bare.values()])))
+        return min(self.outside["edges"], self.outside["positions"], float(np.mean([*self.iia.values()])))
 
     @property
     def short_under(self) -> list[float]:
@@ -69,21 +67,37 @@ class Standing:
         names = ("edges" if name == "source" else name for name in ABLATIONS)
         return [1 - min(self.outside[name], self.outside[f"{name}_heads"]) for name in names]
 
+    def to_json(self) -> dict[str, Any]:
+        """For a progress bar: single numbers."""
+        loudness = {} if self.loudness is None else {"loudness": self.loudness}
+        return {"bare": min(self.iia.values()), **self.outside, **loudness}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the whole subject does beside its circuit `alone`: accuracy, and interchange accuracy of each variable, with
+    nothing else replaced; `exclusive` is as in a certificate.
+    """
+
+    alone: Alone
+    accuracy: float
+    iia: dict[str, float]
+    exclusive: float | None
+
     def lowest(self, config: Config) -> float:
         """The lowest of the accuracies that these settings train for."""
         trained_for = [self.accuracy]
         if config.interchange:
             trained_for += self.iia.values()
         if config.strict:
-            trained_for += [*self.iia_bare.values(), *self.outside.values()]
+            trained_for += [*self.alone.iia.values(), *self.alone.outside.values()]
             trained_for += [] if self.exclusive is None else [self.exclusive]
         return min(trained_for)
 
     def to_json(self) -> dict[str, Any]:
         """For a progress bar: single numbers, and those of each variable."""
-        lowest = {"iia_min": min(self.iia.values()), "bare": min(self.iia_bare.values())}
-        loudness = {} if self.loudness is None else {"loudness": self.loudness}
-        return {"accuracy": self.accuracy, **lowest, **self.outside, **loudness, "iia": self.iia}
+        own = {"accuracy": self.accuracy, "iia_min": min(self.iia.values())}
+        return {**own, **self.alone.to_json(), "iia": self.iia}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +135,9 @@ class Check:
         """The reference's logits under interchange of each variable."""
         return answers_under_interchange(self.reference, self.data)
 
-    def all_at_once(self, model: Transformer) -> Standing:
-        """Measure with everything outside the circuit, or a variable, replaced."""
+    def alone(self, model: Transformer) -> Alone:
+        """Measure the circuit with everything outside it replaced, with or without a variable."""
         masks, own = self.masks, self.sources["source"]
-        found = interchange(model, self.data, self.reference, masks, self.answer, self.under_interchange)
         outside = {}
         both = torch.stack([masks.outside_edges, masks.outside_heads])
         for source, data in self.sources.items():
@@ -134,14 +147,14 @@ class Check:
         for ablation in ("mean", "zero"):
             without = outside_under(model, own, self.answer, masks, ablation)
             outside |= {ablation: without.edges, f"{ablation}_heads": without.edges_heads}
-        return Standing(
-            accuracy=found.accuracy,
-            iia=found.iia,
-            iia_bare=found.iia_circuit_only,
-            outside=outside,
-            exclusive=exclusivity(model, self.data, self.reference, masks),
-            loud=liveliness(model, self.data, self.circuit).relative_deviation,
-        )
+        iia = interchange_in_circuit(model, self.data, self.reference, masks, self.under_interchange)
+        return Alone(iia, outside, liveliness(model, self.data, self.circuit).relative_deviation)
+
+    def whole(self, model: Transformer, alone: Alone) -> Standing:
+        """Measure the subject with nothing, a variable, or the circuit replaced."""
+        found = interchange(model, self.data, self.reference, self.answer, self.under_interchange)
+        exclusive = exclusivity(model, self.data, self.reference, self.masks)
+        return Standing(alone, found.accuracy, found.iia, exclusive)
 
     def one_at_a_time(self, model: Transformer) -> tuple[float, Tensor]:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
