@@ -1,7 +1,7 @@
 """How a subject in training stands: what the certificate demands, on a thousand rows, at a fraction of its cost.
 
-Three steps: the circuit alone, at every measurement; the whole subject, once the circuit stands; and each thing replaced
-alone, once all of that is reached.
+Three steps: the circuit alone, at every measurement; the whole subject, once the circuit stands; and each thing
+replaced alone, once all of that is reached.
 """
 
 from __future__ import annotations
