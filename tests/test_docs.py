@@ -72,6 +72,14 @@ def test_the_case(page: Callable[[str], Any]) -> None:
     assert ib.load_subject(case, "tracr").predict([tokens])[0] == pytest.approx(case.expected(tokens), abs=1e-5)
 
 
+def test_the_property(page: Callable[[str], Any]) -> None:
+    largest = page("property").LARGEST
+    assert registry.load().property("largest") is largest
+    case, tokens = ib.load_case("largest-2-1"), [0, 0, 0, 0, 0, 0, 0, 7]
+    assert case.expected(tokens).count(7) == 3, "the largest of three is 7 where one of the three is"
+    assert case.description == "Generated: the largest of several tokens; of three."
+
+
 def test_the_technique(page: Callable[[str], Any], cli: Callable, subject_folder: Path, tmp_path: Path) -> None:
     page("technique")
     assert registry.load().technique("mine").name == "mine"

@@ -57,7 +57,7 @@ def row(name: str) -> registry.Plugin:
 
 def test_core_comes_through_the_hooks() -> None:
     installed = registry.load()
-    assert [plugin.name for plugin in installed.plugins[:2]] == ["cases", "trainers"]
+    assert [plugin.name for plugin in installed.plugins[:3]] == ["cases", "properties", "trainers"]
     assert {"2", "3", "4", "7", "18", "44", "ioi", "ioi_next_token"} <= installed.cases.keys()
     assert installed.plugins[0].error is None
     assert {case.name for case in suite_cases("quick", installed)} == {"3", "4", "7", "18", "44"}
@@ -126,7 +126,7 @@ def test_loading_can_be_restricted(
     install("one", TECHNIQUE)
     install("two", TECHNIQUE.replace('"mine"', '"other"'))
     monkeypatch.setenv(registry.RESTRICT, wanted)
-    assert {plugin.name for plugin in registry.load().plugins} == {"cases", "trainers"} | there
+    assert {plugin.name for plugin in registry.load().plugins} == {"cases", "properties", "trainers"} | there
 
 
 def test_a_restriction_to_what_is_not_there_is_reported(

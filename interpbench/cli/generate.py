@@ -49,7 +49,8 @@ def generate(
     config = Config(seconds=seconds)
     names = [name_of(*each) for each in drawn]
     asked = [Asked("siit", name, config, out / name / "siit", 1, force) for name in names]
-    cards, errors = train_many(asked, jobs, as_json)
+    made, kept, errors = train_many(asked, jobs, as_json)
+    cards = kept | made
     rows = acceptance(drawn, cards)
     if as_json:
         print_json(

@@ -45,9 +45,10 @@ def train(
         return
     root = out or Path("subjects")
     asked = [Asked(trainer, name, config, root / name / trainer, seeds, force) for name in names]
-    cards, errors = train_many(asked, jobs, as_json)
+    cards, kept, errors = train_many(asked, jobs, as_json)
     if as_json:
-        print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in names])
+        told = [name for name in names if name not in kept]
+        print_json([cards.get(case) or {"case": case, "error": errors.get(case)} for case in told])
     if errors:
         raise typer.Exit(1)
 
@@ -68,8 +69,13 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
 
 
-def train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Make the subjects that do not exist; returns all cards and errors by case. Prints a table unless `as_json`."""
+def train_many(
+    asked: "list[Asked]", jobs: int, as_json: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]], dict[str, str]]:
+    """Make the subjects that do not exist; returns their cards, those of the others, and errors, by case.
+
+    Prints a table unless `as_json`.
+    """
     from interpbench.errors import InterpbenchError
     from interpbench.runs.make import longest_first, stored
     from interpbench.subjects.folder import CARD
@@ -85,7 +91,7 @@ def train_many(asked: "list[Asked]", jobs: int, as_json: bool) -> tuple[dict[str
                 errors[each.case] = str(error)
     if not as_json:
         _print([each.case for each in asked], cards, kept, errors)
-    return kept | cards, errors
+    return cards, kept, errors
 
 
 def _make_all(asked: "list[Asked]", jobs: int) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:

@@ -8,12 +8,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from interpbench.cases.case import Case
 from interpbench.cases.flow import Flow, flow_case
 from interpbench.errors import InterpbenchError, UsageError
-from interpbench.properties.accept import rejected
 from interpbench.properties.property import Property
 
 ATTEMPTS = 50
@@ -36,6 +33,10 @@ def draw(property: Property, level: int, seed: int) -> Drawn:
 
     Raises UsageError for a level that there is not, InterpbenchError if no model passes the filters.
     """
+    import numpy as np
+
+    from interpbench.properties.accept import rejected
+
     if not 1 <= level <= len(property.levels):
         raise UsageError(f"property '{property.name}' has the levels 1 to {len(property.levels)}, not {level}")
     rejections: list[str] = []

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from interpbench.cases.flow import PLACE, TOKEN, Draw, Flow
 from interpbench.properties.property import Property
 from interpbench.properties.sketch import VOTE, Sketch
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def most(*values: int | None) -> int | None:

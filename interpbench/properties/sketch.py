@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.flow import PLACE, TOKEN, Compute, Draw, Flow, Look, Table
 from interpbench.graph.names import head_name, is_head, layer_and_head, mlp_name
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIZES = {"d_model": 48, "d_head": 12, "d_mlp": 192}
 """Widths of a subject with four heads."""
@@ -78,7 +79,7 @@ class Sketch:
 
     def some(self, count: int) -> list[int]:
         """As many different distances between positions."""
-        return self.rng.permutation(np.arange(1, self.length))[:count].tolist()
+        return (1 + self.rng.permutation(self.length - 1))[:count].tolist()
 
     def size(self, name: str) -> int:
         """Number of values of a variable, of the tokens or the positions."""
