@@ -109,11 +109,11 @@ def test_only_what_is_outside_the_circuit_is_replaced(name: str) -> None:
 
 def test_kinds_of_rows() -> None:
     config = replace(SHORT, rows=400, merged=0.0)
-    assert plan(replace(config, rows=40), is_open=False) == [("circuit", 10)], "the circuit first"
-    assert plan(config, is_open=True) == [("circuit", 21), ("edges", 15), ("edges", 16), ("nodes", 48)]
-    merged = plan(replace(config, merged=0.5), is_open=True)
-    assert merged == [("circuit", 11), ("heads", 10), ("edges", 15), ("edges", 16), ("nodes", 48)]
-    assert plan(IitConfig(rows=40, group=4), is_open=True) == [("nodes", 10)]
+    assert plan(replace(config, rows=40), False, 0) == [("circuit", 10)], "the circuit first"
+    assert plan(config, True, 3) == [("circuit", 21), ("edges", 31), ("nodes", 48)]
+    first = [plan(replace(config, merged=0.25), True, step)[0] for step in range(400)]
+    assert first.count(("heads", 21)) == 100 and first.count(("circuit", 21)) == 300
+    assert plan(IitConfig(rows=40, group=4), True, 0) == [("nodes", 10)]
     for config in (
         SHORT,
         replace(SHORT, strict=1.0, edges=0.0),

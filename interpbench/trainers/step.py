@@ -59,25 +59,22 @@ def rate(config: Config, state: Progress) -> float:
     return config.settled * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * gone / length)) / 2)
 
 
-def plan(config: Config, is_open: bool) -> list[tuple[Kind, int]]:
+def plan(config: Config, is_open: bool, step: int) -> list[tuple[Kind, int]]:
     """The passes of a step: kind of rows, and blocks.
 
-    `circuit`: every edge outside the circuit carries the source; `heads`: every edge outside the merged
-    circuit. `edges`: some of them do, another set in each of two passes. `nodes`: some silent nodes do, or nothing.
-    While the circuit is learnt all rows are of the first kind.
+    `circuit`: every edge outside the circuit carries the source; `heads`: every edge outside the merged circuit, in
+    some of the steps instead. `edges`: some edges do. `nodes`: some silent nodes do, or nothing. While the circuit is
+    learnt all rows are of the first kind.
     """
     blocks = config.rows // config.group
     if not is_open:
         return [("circuit", blocks)]
     strict = round(blocks * config.strict * config.edges)
     whole = round(strict * config.whole)
-    heads = round(whole * config.merged)
-    half = (strict - whole) // 2
+    is_merged = math.floor((step + 1) * config.merged) > math.floor(step * config.merged)
     passes: list[tuple[Kind, int]] = [
-        ("circuit", whole - heads),
-        ("heads", heads),
-        ("edges", half),
-        ("edges", strict - whole - half),
+        ("heads" if is_merged else "circuit", whole),
+        ("edges", strict - whole),
         ("nodes", blocks - strict),
     ]
     return [(kind, count) for kind, count in passes if count]

@@ -188,7 +188,7 @@ class Training:
         all rows at once. Raises InterpbenchError if the loss is not finite.
         """
         config = self.config
-        kinds, counts = zip(*plan(config, self.state.is_open), strict=True)
+        kinds, counts = zip(*plan(config, self.state.is_open, self.state.step), strict=True)
         blocks = sum(counts)
         picked = rows.take(torch.randint(len(rows.source), (blocks,), generator=self.generator)).to(config.device)
         model, *leaves = self.optimizer.leaves()
