@@ -116,7 +116,7 @@ def test_list_as_json(cli: Callable) -> None:
     assert len(listed["cases"]) >= 131
 
 
-@pytest.mark.parametrize("part", ["cases", "techniques", "trainers", "models", "suites"])
+@pytest.mark.parametrize("part", ["cases", "properties", "techniques", "trainers", "models", "suites"])
 def test_list_one_kind(cli: Callable, part: str) -> None:
     assert json.loads(cli("list", part, "--json").out).keys() == {part}
     assert cli("list", part).status == 0
@@ -136,8 +136,8 @@ def test_models_with_their_certificates(cli: Callable) -> None:
 
 def test_plugins_as_json(cli: Callable) -> None:
     rows = json.loads(cli("plugins", "--json").out)["plugins"]
-    assert [row["name"] for row in rows][:2] == ["cases", "trainers"]
-    parts = {"cases", "trainers", "techniques", "progress"}
+    assert [row["name"] for row in rows][:3] == ["cases", "properties", "trainers"]
+    parts = {"cases", "properties", "trainers", "techniques", "progress"}
     assert rows[0].keys() == {"name", "distribution", "version", "error"} | parts
 
 

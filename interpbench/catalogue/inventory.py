@@ -10,6 +10,7 @@ from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
 from interpbench.catalogue.suites import SUITES, Suite, suite_cases, suites_of
 from interpbench.plugins.registry import Registry
+from interpbench.properties.property import Property
 from interpbench.subjects.card import card_numbers
 from interpbench.subjects.zoo import models, stored_card
 
@@ -43,6 +44,16 @@ def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
     return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": list(names)}
 
 
+def _property_facts(property: Property) -> dict[str, Any]:
+    """What a property plants: its generated cases are named by it, a level from 1 and a seed."""
+    return {
+        "name": property.name,
+        "what": property.what,
+        "aimed_at": property.aimed_at,
+        "levels": [f"{i}: {level}" for i, level in enumerate(property.levels, 1)],
+    }
+
+
 def _worker_facts(worker: Any) -> dict[str, Any]:
     """A technique or a trainer: the first line of its docstring, and the names of its options."""
     description = (worker.__doc__ or "").strip().partition("\n")[0]
@@ -52,6 +63,7 @@ def _worker_facts(worker: Any) -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[Registry], list[dict[str, Any]]]] = {
     "cases": lambda registry: [case_facts(case) for case in registry.cases.values()],
+    "properties": lambda registry: [_property_facts(each) for each in registry.properties.values()],
     "techniques": lambda registry: [_worker_facts(each) for each in registry.techniques.values()],
     "trainers": lambda registry: [_worker_facts(each) for each in registry.trainers.values()],
     "models": lambda registry: [model_facts(case, model) for case in registry.cases.values() for model in models(case)],

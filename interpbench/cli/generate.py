@@ -51,10 +51,10 @@ def generate(
     asked = [Asked("siit", name, config, out / name / "siit", 1, force) for name in names]
     made, kept, errors = train_many(asked, jobs, as_json)
     cards = kept | made
-    rows = acceptance(drawn, cards)
+    rows, names_of = acceptance(drawn, cards), [column.rstrip(">") for column in COLUMNS]
     if as_json:
         print_json(
-            {"subjects": cards, "errors": errors, "acceptance": [dict(zip(COLUMNS, row, strict=True)) for row in rows]}
+            {"subjects": cards, "errors": errors, "acceptance": [dict(zip(names_of, row, strict=True)) for row in rows]}
         )
     else:
         print_table("acceptance", COLUMNS, rows)

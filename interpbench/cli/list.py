@@ -1,4 +1,4 @@
-"""`list`: cases, techniques, trainers, models and suites. Imports nothing that computes."""
+"""`list`: cases, properties, techniques, trainers, models and suites. Imports nothing that computes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {
     "cases": ("name", "output", "n_ctx", "circuit_size", "models", "suites", "description"),
+    "properties": ("name", "what", "aimed_at", "levels"),
     "techniques": ("name", "description"),
     "trainers": ("name", "description"),
     "models": (
@@ -23,7 +24,7 @@ COLUMNS = {
 }
 """The columns of each table; > aligns to the right."""
 
-lists = typer.Typer(help="List cases, techniques and trainers, or one kind: `list models`.")
+lists = typer.Typer(help="List cases, properties, techniques and trainers, or one kind: `list models`.")
 app.add_typer(lists, name="list")
 
 
@@ -71,7 +72,7 @@ def _list(part: str, as_json: bool) -> None:
         return
     if part == "all":
         _print_short(registry)
-    for each in ("techniques", "trainers") if part == "all" else (part,):
+    for each in ("properties", "techniques", "trainers") if part == "all" else (part,):
         rows = [[row[column.rstrip(">")] for column in COLUMNS[each]] for row in PARTS[each](registry)]
         print_table(each, COLUMNS[each], rows)
     broken = [plugin.name for plugin in registry.plugins if plugin.error]

@@ -21,7 +21,7 @@ from interpbench.errors import UsageError, kind_and_line, unknown
 from interpbench.hooks import GROUP
 from interpbench.plugins import hookspecs
 from interpbench.plugins.checks import check_case, check_name, check_property, check_technique, check_trainer
-from interpbench.properties.generated import generated_case
+from interpbench.properties.generated import generated_case, property_of
 from interpbench.properties.property import Property
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class Registry:
         """The case of that name, installed or generated. Raises UsageError, with the nearest name, if there is none."""
         if name not in self.cases and (generated := generated_case(name, self.properties)) is not None:
             return generated
+        planted = property_of(name)
+        if name not in self.cases and planted is not None:
+            self.property(planted)
         return self._get("case", self.cases, name)
 
     def property(self, name: str) -> Property:

@@ -50,16 +50,30 @@ def _redundancy(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value if level == 1 else sketch.pointed_at(value), sketch.vocab, draw)
 
 
+def _paths(level: int, rng: np.random.Generator) -> Flow:
+    """Chains of heads that start at positions whose tokens are the same."""
+    count, hops = ((3, 2), (3, 3), (5, 2))[level - 1]
+    sketch = Sketch(rng, heads=max(4, count))
+    places = sorted(rng.permutation(sketch.length)[:count].tolist())
+    chains = []
+    for place in places:
+        value = sketch.standing_at(place)
+        for _ in range(hops - 1):
+            value = sketch.pointed_at(value)
+        chains.append(value)
+    other = sketch.earlier(*sketch.some(1))
+    joined = sketch.compute((sketch.compute(chains, sketch.vocab, most), other), sketch.vocab, total(sketch.vocab))
+    return sketch.finish(joined, sketch.vocab, Draw(copies=(tuple(places),)))
+
+
 def _backup(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     by, instead = sketch.some(2)
-    lost = int(rng.integers(sketch.vocab))
+    lost, share = int(rng.integers(sketch.vocab)), (0.125, 0.06, 0.03)[level - 1]
     first, second = sketch.earlier(by), sketch.earlier(instead)
     pointer = sketch.compute((first, second), sketch.vocab, lambda x, y: y if x in (lost, None) else x)
     value = pointer if level == 1 else sketch.pointed_at(pointer)
-    if level == 3:
-        value = sketch.pointed_at(value)
-    return sketch.finish(value, sketch.vocab)
+    return sketch.finish(value, sketch.vocab, Draw(rare=tuple((i, lost, share) for i in range(sketch.length))))
 
 
 def _gate(level: int, rng: np.random.Generator) -> Flow:
@@ -82,7 +96,7 @@ def _branch(level: int, rng: np.random.Generator) -> Flow:
     signal = sketch.standing_at(place, carried=lambda t: int(t == flag), size=2)
     usual, seldom = map(sketch.earlier, sketch.some(2))
     chosen = sketch.compute((signal, usual, seldom), sketch.vocab, lambda s, u, r: r if s else u)
-    share = (0.2, 0.08, 0.03)[level - 1]
+    share = (0.08, 0.04, 0.02)[level - 1]
     return sketch.finish(sketch.pointed_at(chosen), sketch.vocab, Draw(rare=((place, flag, share),)))
 
 
@@ -100,6 +114,14 @@ def _sign(level: int, rng: np.random.Generator) -> Flow:
     value = sketch.compute((size, *signs), sketch.vocab, signed)
     numbers = [*(1.0 + i for i in range(half)), *(-1.0 - i for i in range(half))]
     return sketch.finish({value: 1.0}, sketch.vocab, numbers=numbers)
+
+
+def _scale(level: int, rng: np.random.Generator) -> Flow:
+    sketch = Sketch(rng)
+    by, *others = sketch.some(1 + level)
+    large = sketch.earlier(by)
+    small = {sketch.earlier(each, carried=lambda t: t % 2, size=2): 0.5**i for i, each in enumerate(others, 1)}
+    return sketch.finish({large: 1.0, **small}, sketch.vocab, numbers=[float(i) for i in range(sketch.vocab)])
 
 
 def _negative(level: int, rng: np.random.Generator) -> Flow:
@@ -158,12 +180,12 @@ def _crowd(level: int, rng: np.random.Generator) -> Flow:
 
 
 def _wide(level: int, rng: np.random.Generator) -> Flow:
-    heads, layers = ((6, 4), (8, 5), (8, 7))[level - 1]
+    heads, layers = ((6, 4), (8, 4), (8, 5))[level - 1]
     sketch = Sketch(rng, heads=heads)
     agreed, draw = _agreed(sketch, 3)
     pointer = sketch.compute((agreed, TOKEN), sketch.vocab, total(sketch.vocab))
     value = sketch.pointed_at(sketch.pointed_at(pointer))
-    return sketch.finish(value, sketch.vocab, draw, layers=layers, d_model=heads * 12, d_mlp=heads * 48)
+    return sketch.finish(value, sketch.vocab, draw, layers=layers, d_model=72, d_mlp=288)
 
 
 def _norm(level: int, rng: np.random.Generator) -> Flow:
@@ -194,11 +216,18 @@ PROPERTIES = (
         *("3 heads, added to the answer", "3 heads upstream of a query", "5 heads upstream of a query"),
     ),
     _property(
+        "paths",
+        _paths,
+        "whole paths that carry the same, and a majority of them",
+        "effects of one edge; searches that drop a path",
+        *("3 paths of 2 heads", "3 paths of 3", "5 paths of 2"),
+    ),
+    _property(
         "backup",
         _backup,
         "a second head speaks where the first finds nothing",
         "effects of one edge, means over inputs",
-        *("at the answer", "upstream of a query", "upstream of a query, and one more hop"),
+        *("on 12 % of inputs, at the answer", "on 6 %, upstream of a query", "on 3 %, upstream of a query"),
     ),
     _property(
         "gate",
@@ -212,7 +241,7 @@ PROPERTIES = (
         _branch,
         "a path that few inputs take",
         "small samples, means over inputs",
-        *("20 % of inputs", "8 %", "3 %"),
+        *("8 % of inputs", "4 %", "2 %"),
     ),
     _property(
         "sign",
@@ -220,6 +249,13 @@ PROPERTIES = (
         "a number whose sign other heads decide",
         "scores summed over rows before the absolute value",
         *("one head", "two heads", "three heads"),
+    ),
+    _property(
+        "scale",
+        _scale,
+        "a number whose small parts other heads carry",
+        "losses of which a small part is too little to see",
+        *("a half", "a half and a quarter", "down to an eighth"),
     ),
     _property(
         "negative",
@@ -268,7 +304,7 @@ PROPERTIES = (
         _wide,
         "a small circuit in a large graph",
         "cost, and false edges",
-        *("4 layers of 6 heads", "5 layers of 8", "7 layers of 8"),
+        *("4 layers of 6 heads", "4 layers of 8", "5 layers of 8"),
     ),
     _property(
         "norm",
