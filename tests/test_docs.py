@@ -21,6 +21,7 @@ import interpbench as ib
 from interpbench.certificate import certify as certificate
 from interpbench.plugins import hookspecs, registry
 from interpbench.plugins.contract import PUBLIC_MODULES
+from interpbench.properties.planted import PROPERTIES
 
 ROOT = Path(__file__).parent.parent
 SCAFFOLD = ROOT / "interpbench" / "scaffold"
@@ -196,6 +197,12 @@ def test_the_contract_page_lists_the_public_names() -> None:
         for module, text in zip(sections[::2], sections[1::2], strict=True)
     }
     assert listed == {module: set(importlib.import_module(module).__all__) for module in PUBLIC_MODULES}
+
+
+def test_the_page_of_generated_cases_lists_the_properties() -> None:
+    text = (ROOT / "docs" / "generated.md").read_text()
+    listed = [tuple(row.split(" | ")) for row in re.findall(r"^\| (`\w+` \| .*) \|$", text, flags=re.MULTILINE)]
+    assert listed == [(f"`{p.name}`", p.what, p.aimed_at, "; ".join(p.levels)) for p in PROPERTIES]
 
 
 def test_every_room_and_loose_module_is_in_the_architecture() -> None:
