@@ -361,7 +361,7 @@ def test_training_ends_when_everything_is_reached(trained_on) -> None:
 
 def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:
     case = interpbench.load_case("3")
-    train(case, replace(SHORT, steps=4), tmp_path)
+    train(case, replace(SHORT, steps=4, seconds=1000.0), tmp_path)
     longer, whole = train(case, SHORT, tmp_path), train(case, SHORT)
     assert torch.equal(longer.model.weights["embed.W_E"], whole.model.weights["embed.W_E"])
 

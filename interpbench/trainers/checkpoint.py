@@ -15,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from interpbench.errors import InterpbenchError
 from interpbench.trainers.optimizer import FlatAdam
 
+EXTENDED = {"steps", "seconds"}
+"""Limits of a run. No step depends on them: a run can be extended."""
+
 
 @dataclass
 class Progress:
@@ -76,8 +79,9 @@ def resume(
             raise ValueError("weights of another size")
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InterpbenchError(f"the checkpoint {path} is damaged ({error}); remove it to start again") from None
-    # No step depends on the maximum number of steps: a run can be extended.
-    for name in sorted(key for key in settings if key != "steps" and settings[key] != made_with.get(key)):
+    for name in sorted(settings.keys() - EXTENDED):
+        if settings[name] == made_with.get(name):
+            continue
         text = f"the checkpoint {path} was made with {name}={made_with.get(name)}, not {settings[name]}"
         raise InterpbenchError(f"{text}; use the same settings or another folder")
     adam.state = tensors
