@@ -11,7 +11,7 @@ import torch
 import interpbench
 from interpbench.cases.pairs import fresh_data
 from interpbench.catalogue.facts import facts_of
-from interpbench.catalogue.suites import suite_cases
+from interpbench.catalogue.suites import frozen, suite_cases
 from interpbench.certificate.certificate import THRESHOLD, VERSION, Headline, demands, version_of
 from interpbench.certificate.certify import outside_under
 from interpbench.certificate.classify import ON_CARD
@@ -77,11 +77,19 @@ def test_the_certified_suite_is_what_the_cards_say() -> None:
     """A certificate of an older version does not count."""
     cards = {name: load_card(name, kind)["certificate"] for name, kind in BUNDLED if kind == "siit"}
     certified = {name for name, each in cards.items() if each["certified"] and version_of(each) == VERSION}
-    assert {case.name for case in suite_cases("certified", load())} == certified
+    assert {case.name for case in suite_cases("certified", load())} == certified & load().cases.keys()
+
+
+def test_the_suite_hard_is_bundled_certified_and_of_its_programs() -> None:
+    names = frozen("hard")
+    assert names and not names.keys() & frozen("hard-test").keys()
+    for name, digest in names.items():
+        card = load_card(name, "siit")
+        assert Headline.of_card(card).certified and card["program_digest"] == digest, name
 
 
 def load_card(name: str, kind: str) -> dict[str, Any]:
-    card = stored_card(load().cases[name], kind)
+    card = stored_card(load().case(name), kind)
     assert card is not None
     return card
 

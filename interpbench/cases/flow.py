@@ -10,7 +10,6 @@ A value is a number from 0, or none: what BOS has, what a head finds where no ke
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
@@ -19,8 +18,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from interpbench.cases.case import Case
-from interpbench.cases.tokens import Inputs, Token
 from interpbench.graph.names import edge_name
 
 if TYPE_CHECKING:
@@ -194,34 +191,3 @@ def _value(variable: Look | Compute, found: Mapping[str, Sequence[int]], i: int)
         if key == wanted != NONE:
             return variable.carried(value)
     return NONE
-
-
-def flow_case(name: str, description: str, flow: Flow, module: str) -> Case:
-    """The case of a causal model, which `module` makes."""
-    vocab: tuple[Token, ...] = tuple(range(flow.vocab))
-
-    def program(tokens: Sequence[Token]) -> list[Any]:
-        return list(flow.answer([int(token) for token in tokens]))
-
-    def draw(rng: np.random.Generator, n: int) -> Inputs:
-        return [tuple(row) for row in flow.draw(rng, n, flow.vocab, flow.length).tolist()]
-
-    @functools.cache
-    def reference() -> Any:
-        from interpbench.cases.flow_reference import FlowReference
-
-        return FlowReference(flow, case.tokens)
-
-    program.__module__ = module
-    case = Case(
-        name=name,
-        description=description,
-        output="categorical" if flow.numbers is None else "numerical",
-        vocab=vocab,
-        max_length=flow.length,
-        min_length=flow.length,
-        program=program,
-        reference=reference,
-        draw=None if flow.draw == Draw() else draw,
-    )
-    return case

@@ -8,7 +8,7 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
-from interpbench.catalogue.suites import SUITES, Suite, suite_cases, suites_of
+from interpbench.catalogue.suites import SUITES, Suite, frozen, suite_cases, suites_of
 from interpbench.plugins.registry import Registry
 from interpbench.properties.property import Property
 from interpbench.subjects.card import card_numbers
@@ -40,8 +40,9 @@ def model_facts(case: Case, model: str) -> dict[str, Any]:
 
 
 def _suite_facts(suite: Suite, registry: Registry) -> dict[str, Any]:
-    names = suite.generated or [case.name for case in suite_cases(suite.name, registry)]
-    return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": list(names)}
+    installed = () if suite.generated else suite_cases(suite.name, registry)
+    names = [*frozen(suite.name)] if suite.generated else [case.name for case in installed]
+    return {"name": suite.name, "version": suite.version, "description": suite.description, "cases": names}
 
 
 def _property_facts(property: Property) -> dict[str, Any]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.case import Case
-from interpbench.cases.flow import Flow, flow_case
+from interpbench.cases.flow import Draw, Flow
+from interpbench.cases.tokens import Inputs, Token
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.properties.property import Property
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ATTEMPTS = 50
 """How many models are drawn until one is worth a subject."""
@@ -69,4 +74,35 @@ def generated_case(name: str, properties: Mapping[str, Property]) -> Case | None
         return None
     property, level, seed = properties[found[1]], int(found[2]), int(found[3])
     flow = draw(property, level, seed).flow
-    return flow_case(name, f"Generated: {property.what}; {property.levels[level - 1]}.", flow, property.make.__module__)
+    return _case(name, f"Generated: {property.what}; {property.levels[level - 1]}.", flow, property.make.__module__)
+
+
+def _case(name: str, description: str, flow: Flow, module: str) -> Case:
+    """The case of a causal model, which `module` makes."""
+    vocab: tuple[Token, ...] = tuple(range(flow.vocab))
+
+    def program(tokens: Sequence[Token]) -> list[Any]:
+        return list(flow.answer([int(token) for token in tokens]))
+
+    def inputs(rng: np.random.Generator, n: int) -> Inputs:
+        return [tuple(row) for row in flow.draw(rng, n, flow.vocab, flow.length).tolist()]
+
+    @functools.cache
+    def reference() -> Any:
+        from interpbench.cases.flow_reference import FlowReference
+
+        return FlowReference(flow, case.tokens)
+
+    program.__module__ = module
+    case = Case(
+        name=name,
+        description=description,
+        output="categorical" if flow.numbers is None else "numerical",
+        vocab=vocab,
+        max_length=flow.length,
+        min_length=flow.length,
+        program=program,
+        reference=reference,
+        draw=None if flow.draw == Draw() else inputs,
+    )
+    return case

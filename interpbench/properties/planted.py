@@ -45,7 +45,7 @@ def _agreed(sketch: Sketch, count: int) -> tuple[str, Draw]:
 def _redundancy(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng, heads=4 if level < 3 else 6)
     agreed, draw = _agreed(sketch, 3 if level < 3 else 5)
-    other = TOKEN if level > 1 else sketch.earlier(*sketch.some(1))
+    other = TOKEN if level > 1 else sketch.earlier(sketch.some(1)[0])
     value = sketch.compute((agreed, other), sketch.vocab, total(sketch.vocab))
     return sketch.finish(value if level == 1 else sketch.pointed_at(value), sketch.vocab, draw)
 
@@ -61,7 +61,7 @@ def _paths(level: int, rng: np.random.Generator) -> Flow:
         for _ in range(hops - 1):
             value = sketch.pointed_at(value)
         chains.append(value)
-    other = sketch.earlier(*sketch.some(1))
+    other = sketch.earlier(sketch.some(1)[0])
     joined = sketch.compute((sketch.compute(chains, sketch.vocab, most), other), sketch.vocab, total(sketch.vocab))
     return sketch.finish(joined, sketch.vocab, Draw(copies=(tuple(places),)))
 

@@ -1,4 +1,7 @@
-"""Figures of a report as SVG: ROC and precision-recall curves, box plots over cases, cost, samples. Needs the extra `plot`."""
+"""Figures of a report as SVG: ROC and precision-recall curves, box plots over cases, cost, samples.
+
+Needs the extra `plot`.
+"""
 
 from __future__ import annotations
 

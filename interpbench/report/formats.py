@@ -25,7 +25,8 @@ GAP, LEAST = 3, 10
 
 
 def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
-    """The tables of a report: means, by property, circuits and cost, pairs, other metrics, per case, stability, seconds, failures.
+    """The tables of a report: means, by property, circuits and cost, pairs, other metrics, per case, stability,
+    seconds, failures.
 
     Without `timed` there are no seconds, so that the same runs always give the same tables.
     """

@@ -4,10 +4,10 @@
     def test_conformance(check):
         check(MyTechnique())
 
-`TRAINER_CHECKS` are called with a trainer and a configuration of a few steps, `CASE_CHECKS` with a case, `PROPERTY_CHECKS` with a property. Or all of them
-at once: `check_technique(MyTechnique())`, `check_trainer(MyTrainer(), Config(steps=6))`, `check_case(my_case)`,
-`check_property(MY_PROPERTY)`. A check
-that fails raises AssertionError and says what was expected; what one check demands, the others do not depend on.
+`TRAINER_CHECKS` are called with a trainer and a configuration of a few steps, `CASE_CHECKS` with a case,
+`PROPERTY_CHECKS` with a property. Or all of them at once: `check_technique(MyTechnique())`,
+`check_trainer(MyTrainer(), Config(steps=6))`, `check_case(my_case)`, `check_property(MY_PROPERTY)`. A check that fails
+raises AssertionError and says what was expected; what one check demands, the others do not depend on.
 """
 
 from __future__ import annotations
