@@ -21,8 +21,10 @@ import interpbench as ib
 from interpbench.certificate import certify as certificate
 from interpbench.plugins import hookspecs, registry
 from interpbench.plugins.contract import PUBLIC_MODULES
+from interpbench.properties.generated import property_of
 from interpbench.properties.planted import PROPERTIES
 
+PLANTED = {"largest", *(property.name for property in PROPERTIES)}
 ROOT = Path(__file__).parent.parent
 SCAFFOLD = ROOT / "interpbench" / "scaffold"
 TEMPLATES = sorted(SCAFFOLD.glob("*/interpbench_mytech/__init__.py"))
@@ -180,7 +182,7 @@ def test_commands_and_options_exist(cli: Callable, command: str) -> None:
     for option in [word for word in words if word.startswith("--") and word != "--help"]:
         assert re.search(rf"{option}\b", said.out)
     for name in re.findall(r"--case (\S+)", command):
-        assert name in ("my-fraction", "mytech", *registry.load().cases)
+        assert name in ("my-fraction", "mytech", *registry.load().cases) or property_of(name) in PLANTED
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -17,7 +17,7 @@ from interpbench.plugins import registry
 from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
-NOTHING = {"cases": [], "trainers": [], "techniques": [], "progress": False}
+NOTHING = {"cases": [], "properties": [], "trainers": [], "techniques": [], "progress": False}
 TECHNIQUE = """
 from dataclasses import dataclass
 from interpbench import hookimpl

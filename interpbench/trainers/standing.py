@@ -68,9 +68,9 @@ class Alone:
         return [1 - min(self.outside[name], self.outside[f"{name}_heads"]) for name in names]
 
     def to_json(self) -> dict[str, Any]:
-        """For a progress bar: single numbers."""
+        """For a progress bar: single numbers, and those of each variable."""
         loudness = {} if self.loudness is None else {"loudness": self.loudness}
-        return {"bare": min(self.iia.values()), **self.outside, **loudness}
+        return {"bare": min(self.iia.values()), **self.outside, **loudness, "iia": self.iia}
 
 
 @dataclass(frozen=True)
