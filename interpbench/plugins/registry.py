@@ -117,8 +117,9 @@ def load() -> Registry:
             continue
         for kind, things in provided.items():
             found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
-        names = {kind: tuple(things) for kind, things in provided.items()}
-        rows.append(Plugin(name, distribution, version, progress=listener is not None, **names))
+        cases, properties, trainers, techniques = (tuple(provided[kind]) for kind in found)
+        names = (cases, properties, trainers, techniques)
+        rows.append(Plugin(name, distribution, version, *names, progress=listener is not None))
         if listener is not None:
             listeners[name] = listener
     by_name = {kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()}
