@@ -9,9 +9,10 @@ from interpbench.cli.app import AsJson, Force, app
 from interpbench.cli.choose import split
 from interpbench.errors import UsageError
 
-MARGIN = 0.993
-"""Training ends when every measured accuracy reaches this. It is less than for the catalogue: a circuit whose outside
-does as much as a certificate allows is harder to find.
+MARGIN, LOUDNESS = 0.991, 2.5
+"""Training ends when every measured accuracy reaches the one, and silent nodes are louder than the circuit's by the
+other. A circuit whose outside does as much as a certificate allows is harder to find: on `redundancy-2-0` ACDC has an
+average precision of 1.000 at .995 and .8, the defaults of `siit`, and of .900 here.
 """
 
 
@@ -51,7 +52,7 @@ def generate(
         for number in levels or range(1, len(each.levels) + 1)
         for seed in _seeds(seeds)
     ]
-    config = Config(seconds=seconds, margin=MARGIN)
+    config = Config(seconds=seconds, margin=MARGIN, loudness=LOUDNESS)
     names = [name_of(*each) for each in drawn]
     asked = [Asked("siit", name, config, out / name / "siit", 1, force) for name in names]
     made, kept, errors = train_many(asked, jobs, as_json)
