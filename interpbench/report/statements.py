@@ -70,7 +70,8 @@ def _failing(comparison: Comparison) -> list[str]:
     for method in comparison.techniques:
         lost = planted.losses(method, comparison.techniques)
         named = ", ".join(f"{property} ({mean:.2f})" for property, mean in lost.items())
-        at = f"{LOSS:g} or more below the best at {len(lost)} of {len(planted.means)} properties"
+        measured = sum(means[method]["mean"] is not None for means in planted.means.values())
+        at = f"{LOSS:g} or more below the best at {len(lost)} of {measured} properties"
         found.append(f"{method}: {at}{': ' if named else ''}{named}.")
     return found
 
