@@ -110,7 +110,7 @@ class Flow:
 
     `variables` maps nodes of the subject to what they do, in the order of computation. The answer is the class with
     the most `votes`: a variable's value gets its weight. With `numbers`, the answer is a number instead: the sum of
-    weights times `numbers[value]`. `groups` are sets of variables that can stand in for each other.
+    weights times `numbers[value]`.
     """
 
     vocab: int

@@ -45,12 +45,12 @@ def generate(
 
     installed = registry.load()
     chosen = [installed.property(name) for name in split(property) or installed.properties]
-    levels = [_whole(text, "level") for text in split(level)]
+    levels, numbers = [_whole(text, "level") for text in split(level)], _seeds(seeds)
     drawn = [
         (each, number, seed)
         for each in chosen
         for number in levels or range(1, len(each.levels) + 1)
-        for seed in _seeds(seeds)
+        for seed in numbers
     ]
     config = Config(seconds=seconds, margin=MARGIN, loudness=LOUDNESS)
     names = [name_of(*each) for each in drawn]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,9 +27,9 @@ def rejected(flow: Flow) -> str | None:
         return "one answer nearly always"
     if any(is_ambiguous(each, _inputs_of(each, values)) for each in flow.variables.values()):
         return "a head that finds several keys"
-    without = [node for i, node in enumerate(flow.variables) if _effect(flow, clean, other, [i]) < EFFECT]
+    without = [node for i, node in enumerate(flow.variables) if _effect(flow, clean, answer, other, [i]) < EFFECT]
     together = [i for i, node in enumerate(flow.variables) if node in without]
-    if without and _effect(flow, clean, other, together) < EFFECT:
+    if without and _effect(flow, clean, answer, other, together) < EFFECT:
         return "variables that change nothing, even together"
     moved = rng.permuted(np.tile(np.arange(1, flow.length + 1), (ROWS, 1)), axis=1)
     other[PLACE] = np.concatenate([np.zeros_like(moved[:, :1]), moved], 1)
@@ -50,11 +50,10 @@ def _inputs(flow: Flow, rng: np.random.Generator) -> Values:
     return np.concatenate([np.full((ROWS, 1), NONE), tokens], 1)
 
 
-def _effect(flow: Flow, clean: Values, other: Mapping[str, Values], which: list[int]) -> float:
+def _effect(flow: Flow, clean: Values, answer: np.ndarray, other: Mapping[str, Values], which: Sequence[int]) -> float:
     """Share of the answers that change where these variables take another input's value."""
     replaced = np.isin(np.arange(len(flow.variables)), which)[:, None] & np.ones((1, len(clean)), dtype=bool)
-    changed = _answers(flow, evaluate(flow, clean, other, replaced)) != _answers(flow, evaluate(flow, clean))
-    return float(changed.mean())
+    return float((_answers(flow, evaluate(flow, clean, other, replaced)) != answer).mean())
 
 
 def _effects_of_reads(
@@ -63,11 +62,12 @@ def _effects_of_reads(
     """For everything that a variable reads: the variable, what it reads, and the share of answers that change where
     that alone comes from the other input.
     """
+    answer = _answers(flow, values)
     for i, (node, variable) in enumerate(flow.variables.items()):
         inputs = _inputs_of(variable, values)
         for slot, (name, _) in enumerate(reads(variable)):
             found = value_of(variable, [*inputs[:slot], other[name], *inputs[slot + 1 :]])
-            yield node, name, _effect(flow, clean, {**values, node: found}, [i])
+            yield node, name, _effect(flow, clean, answer, {**values, node: found}, [i])
 
 
 def _inputs_of(variable: Look | Compute, values: Mapping[str, Values]) -> list[Values]:

@@ -35,11 +35,16 @@ def _depth(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(value, sketch.vocab)
 
 
-def _agreed(sketch: Sketch, count: int) -> tuple[str, Draw]:
-    """The majority of heads that carry the tokens at positions whose tokens are the same."""
+def _agreed(sketch: Sketch, count: int, hops: int = 1) -> tuple[str, Draw]:
+    """The majority of chains of heads that start at positions whose tokens are the same."""
     places = sorted(sketch.rng.permutation(sketch.length)[:count].tolist())
-    heads = [sketch.standing_at(place) for place in places]
-    return sketch.compute(heads, sketch.vocab, most), Draw(copies=(tuple(places),))
+    chains = []
+    for place in places:
+        value = sketch.standing_at(place)
+        for _ in range(hops - 1):
+            value = sketch.pointed_at(value)
+        chains.append(value)
+    return sketch.compute(chains, sketch.vocab, most), Draw(copies=(tuple(places),))
 
 
 def _redundancy(level: int, rng: np.random.Generator) -> Flow:
@@ -51,19 +56,11 @@ def _redundancy(level: int, rng: np.random.Generator) -> Flow:
 
 
 def _paths(level: int, rng: np.random.Generator) -> Flow:
-    """Chains of heads that start at positions whose tokens are the same."""
     count, hops = ((3, 2), (3, 3), (5, 2))[level - 1]
     sketch = Sketch(rng, heads=max(4, count))
-    places = sorted(rng.permutation(sketch.length)[:count].tolist())
-    chains = []
-    for place in places:
-        value = sketch.standing_at(place)
-        for _ in range(hops - 1):
-            value = sketch.pointed_at(value)
-        chains.append(value)
+    agreed, draw = _agreed(sketch, count, hops)
     other = sketch.earlier(sketch.some(1)[0])
-    joined = sketch.compute((sketch.compute(chains, sketch.vocab, most), other), sketch.vocab, total(sketch.vocab))
-    return sketch.finish(joined, sketch.vocab, Draw(copies=(tuple(places),)))
+    return sketch.finish(sketch.compute((agreed, other), sketch.vocab, total(sketch.vocab)), sketch.vocab, draw)
 
 
 def _backup(level: int, rng: np.random.Generator) -> Flow:

@@ -90,19 +90,21 @@ def box_picture(comparison: Comparison) -> str:
 
 def cost_picture(comparison: Comparison) -> str | None:
     """The mean of the metric against the passes in a row of the data, a dot for each method; None without passes."""
-    figure, (axis,) = _figure(1, 6.0, 3.6)
-    drawn = False
-    for place, method in enumerate(comparison.methods):
-        mean = comparison.overall[method]["mean"]
+    dots = {}
+    for method in comparison.methods:
         cost = [sum(own[method].values()) for own in comparison.passes.values() if method in own]
-        if mean is None or not (passes := float(np.mean(cost))):
-            continue
-        axis.plot(passes, mean, "o", color=f"C{place}")
-        axis.annotate(comparison.label(method), (passes, mean), (4, 3), textcoords="offset points", fontsize=8)
-        drawn = True
+        mean, passes = comparison.overall[method]["mean"], float(np.mean(cost))
+        if mean is not None and passes:
+            dots[comparison.label(method)] = passes, mean
+    if not dots:
+        return None
+    figure, (axis,) = _figure(1, 6.0, 3.6)
+    for label, place in dots.items():
+        axis.plot(*place, "o")
+        axis.annotate(label, place, (4, 3), textcoords="offset points", fontsize=8)
     axis.set(xscale="log", xlabel="forward and backward passes in a row of the data", ylabel=comparison.metric)
     axis.grid(alpha=0.3)
-    return _svg(figure) if drawn else None
+    return _svg(figure)
 
 
 def samples_picture(runs: Sequence[Run], metric: str) -> str | None:
@@ -113,8 +115,7 @@ def samples_picture(runs: Sequence[Run], metric: str) -> str | None:
     own: dict[str, dict[int, list[float]]] = {}
     for run in runs:
         if (value := run.number(metric)) is not None:
-            name = " ".join([run.record["technique"], *run.method.split(" [")[0].split(" ")[1:]])
-            own.setdefault(name, {}).setdefault(run.record["samples"], []).append(value)
+            own.setdefault(run.method.split(" [")[0], {}).setdefault(run.record["samples"], []).append(value)
     if not any(len(points) > 1 for points in own.values()):
         return None
     figure, (axis,) = _figure(1, 6.0, 3.6)
