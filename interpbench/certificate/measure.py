@@ -31,7 +31,7 @@ SCREEN_BUDGET, SCREEN_ROWS = 20_000, 100
 """Rows times edges of the screening of single edges, and the fewest rows."""
 
 REMEASURED, REMEASURE_ROWS = 3, 2_000
-"""Edges that are measured again after screening; on how many rows, as single nodes are."""
+"""Edges that are measured again after screening, and on how many rows."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,10 @@ def interchange_in_circuit(
 
 
 def strictness(model: Transformer, data: Data, answer: Tensor, masks: Masks) -> Strictness:
-    """Accuracies with silent nodes, or all outside edges at once, replaced; `data` are scored where answers are.
-
-    A single node is replaced on `REMEASURE_ROWS` of the rows.
-    """
-    (every,) = with_nodes_replaced(model, data, [(tuple(masks.silent), answer)])
-    some, own = data.head(REMEASURE_ROWS), answer[:REMEASURE_ROWS]
-    alone = [((node,), own) for node in masks.silent]
-    single = with_nodes_replaced(model, some, alone) if alone else []
-    strict_all, strict = _share(every, data.scored), [_share(each, some.scored) for each in single]
+    """Accuracies with silent nodes, or all outside edges at once, replaced; `data` are scored where answers are."""
+    nodes = [tuple(masks.silent), *((node,) for node in masks.silent)]
+    right = with_nodes_replaced(model, data, [(each, answer) for each in nodes])
+    strict_all, *strict = (_share(each, data.scored) for each in right)
     outside = torch.stack([masks.outside_heads, masks.outside_edges])
     edges_heads, edges = agreement(model, data, outside, answer).tolist()
     return Strictness(dict(zip(masks.silent, strict, strict=True)), strict_all, edges_heads, edges)
