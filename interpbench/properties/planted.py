@@ -63,6 +63,18 @@ def _paths(level: int, rng: np.random.Generator) -> Flow:
     return sketch.finish(sketch.compute((agreed, other), sketch.vocab, total(sketch.vocab)), sketch.vocab, draw)
 
 
+def _relay(level: int, rng: np.random.Generator) -> Flow:
+    count = 3 if level < 3 else 5
+    sketch, draw = Sketch(rng, heads=4 if level < 3 else 6), None
+    if level > 1:
+        found, draw = _agreed(sketch, 3)
+    else:
+        found = sketch.earlier(sketch.some(1)[0])
+    pointer = sketch.compute((found, TOKEN), sketch.vocab, total(sketch.vocab))
+    found = sketch.compute([sketch.pointed_at(pointer) for _ in range(count)], sketch.vocab, most)
+    return sketch.finish(found, sketch.vocab, draw)
+
+
 def _backup(level: int, rng: np.random.Generator) -> Flow:
     sketch = Sketch(rng)
     by, instead = sketch.some(2)
@@ -218,6 +230,13 @@ PROPERTIES = (
         "whole paths that carry the same, and a majority of them",
         "effects of one edge; searches that drop a path",
         *("3 paths of 2 heads", "3 paths of 3", "5 paths of 2"),
+    ),
+    _property(
+        "relay",
+        _relay,
+        "a hop that heads make in the same way, and a majority of them",
+        "effects of one edge; searches that drop one",
+        *("3 heads", "3 heads, after a majority of copies", "5 heads, after a majority of copies"),
     ),
     _property(
         "backup",

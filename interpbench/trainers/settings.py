@@ -46,7 +46,7 @@ class Config:
     group: int = option(4, "Rows that share one source.")
     own_source: float = option(0.25, "Share of the sources that are an input's own counterfactual.")
     reuse: int = option(8, "Average number of times a row is drawn between two measurements.")
-    lr: float = option(0.0, "Peak learning rate of Adam (0: 3/4 over layers times width, at most .01).")
+    lr: float = option(0.0, "Peak learning rate of Adam (0: half over layers times width, at most .01).")
     falling: int = option(
         0, "Steps over which the rate falls to a quarter while the circuit is learnt (0: it stays; for long training)."
     )
@@ -98,7 +98,7 @@ class Config:
         """The same settings with rows, rate and initial loudness chosen for a subject of this shape, where they are 0.
 
         Wide and deep subjects diverge or never start at rates that small ones need (measured on cases 2, 3, 18, 44).
-        Where silent nodes stay as they are, three times the rate takes .6 and .75 of the steps (cases 14 and 12).
+        Where silent nodes stay as they are, the rate may be high: docs/subjects.md has what was measured.
         Under a norm loud silent nodes change the scale of all that the circuit reads: `ioi` was at .03 after 100 steps
         with them, and at .32 without.
         """
@@ -106,7 +106,7 @@ class Config:
         area = size * shape.n_ctx
         rows = 256 if area < 800 else 128
         loud = 0.3 if shape.normalization_type else 3.0
-        lr, scale = self.lr or min(0.01, 0.75 / size), self.silent_scale or loud
+        lr, scale = self.lr or min(0.01, 0.5 / size), self.silent_scale or loud
         return replace(self, rows=self.rows or rows, lr=lr, silent_scale=scale)
 
 
