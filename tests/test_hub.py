@@ -381,6 +381,7 @@ def test_every_token_has_an_id_of_its_own_in_gpt2(name: str) -> None:
     assert (ids[","], ids["."], ids["the"], ids["Mary"], ids["When"]) == (11, 13, 262, 5335, 2215)
 
 
+@pytest.mark.slow
 def test_a_published_ioi_is_about_the_published_form(
     cli: Callable, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from interpbench.transformer.config import KINDS, Config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 lens_ = pytest.importorskip("transformer_lens")
-SUBJECTS = (("3", "siit"), ("ioi", "siit"), ("3", "tracr"))
+SUBJECTS = (("3", "siit"), pytest.param(("ioi", "siit"), marks=pytest.mark.slow), ("3", "tracr"))
 OLD = "HookedTransformer" in vars(lens_)
 BRIDGE = pytest.param("to_bridge", marks=pytest.mark.skipif(OLD, reason="the bridge came with TransformerLens 4"))
 NAMES = ("normalization_type", "attention_dir", "act_fn")

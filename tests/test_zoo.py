@@ -26,7 +26,8 @@ BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glo
 QUICK = [case.name for case in suite_cases("quick", load())]
 SAMPLE = [bundled for i, bundled in enumerate(BUNDLED) if i % 12 == 0 or bundled[0] in (*QUICK, "2", "ioi")]
 """Those that are run here; `-m slow` runs all."""
-ROWS = 300
+ROWS, FEW, LARGE = 300, 100, 1000
+"""Rows on which a card's numbers are measured again, and rows for a subject of more edges than the last."""
 
 
 def test_the_first_suite_and_ioi_are_bundled() -> None:
@@ -99,7 +100,8 @@ def measured_anew(name: str, kind: str) -> None:
     reference, certificate = subject.case.reference(), subject.card["certificate"]
     assert tuple(subject.classes or ()) == tuple(reference.classes or ())
     assert subject.circuit == reference.circuit(subject.model.graph)
-    data = fresh_data(subject.case, ROWS, seed=99).head(ROWS)
+    rows = FEW if subject.model.graph.n_edges > LARGE else ROWS
+    data = fresh_data(subject.case, rows, seed=99).head(rows)
     masks = masks_of(reference, subject.circuit)
     measured = measure(subject.model, data, reference, masks)
     names = ("accuracy", "iia_min", "strict_min", "edges_heads", "edges")
@@ -113,7 +115,7 @@ def measured_anew(name: str, kind: str) -> None:
             share = outside_under(subject.model, on_answer, answer, masks, ablation).edges
             pairs[ablation] = share, certificate[ablation]["edges"]
     for key, (again, share) in pairs.items():
-        deviation = math.sqrt(share * (1 - share) * (1 / ROWS + 1 / certificate["rows"]))
+        deviation = math.sqrt(share * (1 - share) * (1 / rows + 1 / certificate["rows"]))
         assert again == pytest.approx(share, abs=0.01 + 4 * deviation), key
 
 
