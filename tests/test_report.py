@@ -12,6 +12,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +246,16 @@ def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
     (told,) = re.findall(r'<p id="told">(.*?)</p>', ended.stdout)
     assert told == "3 4|4 3|8|case-4"
     assert "CONSOLE" not in ended.stderr
+
+
+@pytest.mark.parametrize(("false", "drawn"), [(60, 60), (61, 0)])
+def test_a_drawing_of_hundreds_of_false_edges_leaves_them_out(false: int, drawn: int) -> None:
+    from interpbench.report.page import _drawing
+
+    truth = ib.load_subject("2").circuit
+    outside = [edge for edge in truth.graph.edges if edge not in truth.edges]
+    assert len(outside) > 61
+    found = replace(truth, edges=frozenset([*sorted(truth.edges)[1:], *outside[:false]]))
+    svg = _drawing(truth, found, "case 2")
+    assert svg.count("arrowfalse)") == drawn and svg.count("arrowmissed)") == 1
+    assert ("but for 61 false edges" in svg) == (not drawn)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from importlib.resources import files
 from string import Template
 
+from interpbench.graph.circuit import Circuit
 from interpbench.graph.drawing import circuit_svg
 from interpbench.report.comparison import Comparison
 from interpbench.report.figures import box_picture, cost_picture, curve_pictures, samples_picture
@@ -18,6 +20,9 @@ from interpbench.report.runs import CUSTOM, METRICS, SETTINGS, Run
 from interpbench.report.statements import statements
 from interpbench.report.statistics import mean_interval
 from interpbench.table import Table, cell
+
+READABLE = 60
+"""False edges that a drawing shows at most: one of hundreds shows nothing, and takes a hundred kilobytes."""
 
 
 def page(runs: Sequence[Run], comparison: Comparison, failures: Sequence[Failure]) -> str:
@@ -98,12 +103,21 @@ def _case(case: str, runs: Sequence[Run], labels: Mapping[str, str]) -> str:
     parts.append(_figure(curve_pictures(runs, {method: labels[method] for method in seeds}), ""))
     circuits = []
     for method, own in seeds.items():
-        found = own[0].stored.circuit
         name = f"case {case}, {labels[method]}, seed {own[0].record['seed']}"
-        title = f"{name}: true circuit" if found is None else f"{name}: what it chose"
-        circuits.append(_figure(circuit_svg(own[0].stored.truth, title, found), ""))
+        circuits.append(_figure(_drawing(own[0].stored.truth, own[0].stored.circuit, name), ""))
     parts.append(f'<div class="row">{"".join(circuits)}</div>')
     return f'<details id="{_anchor(case)}"><summary>case {escape(case)}</summary>{"".join(parts)}</details>'
+
+
+def _drawing(truth: Circuit, found: Circuit | None, name: str) -> str:
+    """What a technique chose, without its false edges if they are more than `READABLE`; the true circuit if nothing."""
+    if found is None:
+        return circuit_svg(truth, f"{name}: true circuit")
+    false = len(found.edges - truth.edges)
+    if false <= READABLE:
+        return circuit_svg(truth, f"{name}: what it chose", found)
+    true = replace(found, edges=found.edges & truth.edges)
+    return circuit_svg(truth, f"{name}: what it chose, but for {false} false edges", true)
 
 
 def _subject(run: Run) -> str:
