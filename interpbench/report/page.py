@@ -22,7 +22,7 @@ from interpbench.report.statistics import mean_interval
 from interpbench.table import Table, cell
 
 READABLE = 60
-"""False edges that a drawing shows at most: one of hundreds shows nothing, and takes a hundred kilobytes."""
+"""False edges that a drawing shows at most: one of hundreds shows nothing, and takes a hundred kilobytes or more."""
 
 
 def page(runs: Sequence[Run], comparison: Comparison, failures: Sequence[Failure]) -> str:
