@@ -17,8 +17,16 @@ import interpbench
 from interpbench.cases.pairs import fresh_data
 from interpbench.certificate.certificate import demands
 from interpbench.certificate.certify import certify
-from interpbench.certificate.interventions import where_defined
-from interpbench.certificate.measure import exclusivity, liveliness, masks_of, measure, outside_under, strictness
+from interpbench.certificate.interventions import agreement, where_defined
+from interpbench.certificate.measure import (
+    REMEASURED,
+    exclusivity,
+    liveliness,
+    masks_of,
+    measure,
+    outside_under,
+    strictness,
+)
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Circuit
 from interpbench.trainers import FlatAdam, Progress
@@ -296,7 +304,7 @@ def trained_on(monkeypatch: pytest.MonkeyPatch):
     def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
         told, whole = iter(found), {id(each.alone): each for each in found}
         monkeypatch.setattr(Check, "alone", lambda self, model: next(told).alone)
-        monkeypatch.setattr(Check, "whole", lambda self, model, alone: whole[id(alone)])
+        monkeypatch.setattr(Check, "standing", lambda self, model, alone, config: whole[id(alone)])
         monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, (1 - alone) * self.masks.outside_edges))
         return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
 
@@ -553,7 +561,8 @@ def test_a_check_agrees_with_the_certificates_measurements(name: str) -> None:
 def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
     check, model = checked("18")
     circuit, graph = check.circuit, check.circuit.graph
-    some, permuted = (data.head(check.rows_alone) for data in (check.data, check.data.with_permuted_places(check.seed)))
+    some, permuted = check.data, check.data.with_permuted_places(check.seed)
+    assert check.rows_alone >= len(some.clean)
     others = [model.writers(each.source, each.places) for each in (some, permuted)]
     target = check.reference.outputs(some.clean).argmax(-1)
     nodes = [np.isin(range(graph.n_edges), graph.edges_from(node)) for node in set(graph.nodes) - circuit.nodes]
@@ -570,6 +579,41 @@ def test_one_at_a_time_is_the_lowest_accuracy_of_all_nodes_and_edges() -> None:
     assert torch.allclose(short[masks[len(nodes) :][: len(edges)].argmax(-1)], 1 - shares[len(nodes) :][: len(edges)])
     assert not short[torch.tensor(circuit.mask()) > 0].any()
     assert shares.min() < shares.max()
+
+
+def test_the_worst_edges_are_measured_again_on_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    check, model = checked("18")
+    calls: list[tuple[int, torch.Tensor]] = []
+
+    def told(model, data, masks, target):
+        shares = agreement(model, data, masks, target)
+        calls.append((len(data.clean), shares))
+        return shares.clone()
+
+    monkeypatch.setattr("interpbench.trainers.standing.agreement", told)
+    monkeypatch.setattr(Check, "rows_alone", 40)
+    lowest, short = check.one_at_a_time(model)
+    (some, first), (whole, second), *permuted = calls
+    assert (some, whole, len(second)) == (40, len(check.data.clean), REMEASURED) and len(permuted) == 2
+    assert len(first) == int(check.masks.outside_edges.sum())
+    assert lowest <= second.min() and short.min() == 0
+    expected = first.clone()
+    expected[first.argsort()[:REMEASURED]] = second
+    assert ((1 - short)[check.masks.outside_edges > 0] <= expected + 1e-6).all()
+
+
+def test_few_rows_decide_on_what_is_far_from_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    check, model = checked("18")
+    screen, config = check.screen, replace(SHORT, margin=0.99)
+    assert 4 * len(screen.data.clean) == len(check.data.clean)
+    assert (
+        check.standing(model, screen.alone(model), config).to_json()
+        == screen.whole(model, screen.alone(model)).to_json()
+    )
+    near = replace(SHORT, margin=screen.whole(model, screen.alone(model)).lowest(config))
+    found = check.standing(model, screen.alone(model), near)
+    assert found.to_json() == check.whole(model, check.alone(model)).to_json()
+    assert found.alone.outside != screen.alone(model).outside
 
 
 def test_what_is_trained_for_decides_when_it_is_enough() -> None:

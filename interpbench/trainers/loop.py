@@ -86,11 +86,12 @@ def _measure(training: Training, check: Check) -> None:
     """Measure the averaged weights, and decide how training continues."""
     config, state = training.config, training.state
     model = training.optimizer.averaged().to("cpu")
-    was_open, alone = state.is_open, check.alone(model)
+    was_open, alone = state.is_open, check.screen.alone(model)
+    _add_rows_or_restart(training, alone.bare)
+    found = check.standing(model, alone, config) if state.is_open else None
+    alone = alone if found is None else found.alone
     loud = _loud_enough(alone, config)
     state.short_under = alone.short_under
-    _add_rows_or_restart(training, alone.bare)
-    found = check.whole(model, alone) if state.is_open else None
     shares = found.iia if found is not None and was_open else alone.iia
     state.variable_weights = [config.easy + (1 - share) for share in shares.values()]
     state.numbers = (found or alone).to_json()

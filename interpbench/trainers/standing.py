@@ -1,14 +1,15 @@
 """How a subject in training stands: what the certificate demands, on a thousand rows, at a fraction of its cost.
 
 Three steps: the circuit alone, at every measurement; the whole subject, once the circuit stands; and each thing
-replaced alone, once all of that is reached.
+replaced alone, once all of that is reached. A few rows decide on what is far from the target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from interpbench.cases.pairs import Data
 from interpbench.cases.reference import Reference
 from interpbench.certificate.interventions import agreement, where_defined
 from interpbench.certificate.measure import (
+    REMEASURED,
     answers_under_interchange,
     exclusivity,
     interchange,
@@ -35,8 +37,11 @@ from interpbench.trainers.rows import ABLATIONS
 from interpbench.trainers.settings import Config
 from interpbench.transformer.model import Transformer
 
+SCREENED = 4
+"""One row in so many decides on what is far from the target."""
+
 ALONE, ALONE_ROWS = 60_000, 100
-"""Rows times edges on which things are replaced one at a time, and the fewest rows."""
+"""Rows times edges on which things are replaced one at a time at first, and the fewest rows."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,11 @@ class Check:
     seed: int
 
     @cached_property
+    def screen(self) -> Check:
+        """The same on one row in `SCREENED`."""
+        return replace(self, data=self.data.head(max(1, len(self.data.clean) // SCREENED)))
+
+    @cached_property
     def masks(self) -> Any:
         """What can be replaced."""
         return masks_of(self.reference, self.circuit)
@@ -156,18 +166,31 @@ class Check:
         exclusive = exclusivity(model, self.data, self.reference, self.masks)
         return Standing(alone, found.accuracy, found.iia, exclusive)
 
+    def standing(self, model: Transformer, alone: Alone, config: Config) -> Standing:
+        """How the whole subject does on the screen, which measured `alone`; on all rows if that is near the target."""
+        screen = self.screen
+        found = screen.whole(model, alone)
+        doubt = 4 * sqrt(config.margin * (1 - config.margin) / int(screen.data.scored.sum()))  # four standard errors
+        return found if found.lowest(config) < config.margin - doubt else self.whole(model, self.alone(model))
+
     def one_at_a_time(self, model: Transformer) -> tuple[float, Tensor]:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
         and what the accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
+
+        As in a certificate, all edges are measured on some rows, and the worst few again on all: the lowest of hundreds
+        on few rows is low by chance.
         """
         merged, rows = single_edges(self.circuit)["heads"], self.rows_alone
-        answer = self.answer[:rows]
         kept, lowest = torch.ones(self.circuit.graph.n_edges), 1.0
         which = self.masks.outside_edges.nonzero().flatten()
         edges = torch.eye(len(kept))[which]
         for data in self.sources.values():
             some = data.head(rows)
-            kept[which] = torch.minimum(kept[which], agreement(model, some, edges, answer))
-            heads = worst_single(model, some, answer, merged).accuracy
-            lowest = min(lowest, heads, strictness(model, some, answer, self.masks).strict_min)
-        return min(lowest, kept.min().item()), 1 - kept
+            found = agreement(model, some, edges, self.answer[:rows])
+            again = found.argsort()[:REMEASURED]
+            found[again] = agreement(model, data, edges[again], self.answer)
+            kept[which] = torch.minimum(kept[which], found)
+            heads = worst_single(model, data, self.answer, merged).accuracy
+            nodes = strictness(model, some, self.answer[:rows], self.masks).strict_min
+            lowest = min([lowest, heads, nodes, *found[again].tolist()])
+        return lowest, 1 - kept
