@@ -301,11 +301,12 @@ def standing(accuracy: float, loudness: float | None = None, **others: float | N
 def trained_on(monkeypatch: pytest.MonkeyPatch):
     """Trains case 3 on made-up measurements, two steps each, to the last of them or to an earlier end."""
 
-    def trained(config: Config, *found: Standing, alone: float = 0.0, folder: Path | None = None):
+    def trained(config: Config, *found: Standing, alone: float = 0.0, more: float = 1.0, folder: Path | None = None):
         told, whole = iter(found), {id(each.alone): each for each in found}
         monkeypatch.setattr(Check, "alone", lambda self, model: next(told).alone)
         monkeypatch.setattr(Check, "standing", lambda self, model, alone, config: whole[id(alone)])
         monkeypatch.setattr(Check, "one_at_a_time", lambda self, model: (alone, (1 - alone) * self.masks.outside_edges))
+        monkeypatch.setattr("interpbench.trainers.loop._lowest_on_more_rows", lambda training, model: more)
         return train(interpbench.load_case("3"), replace(config, steps=2 * len(found), lr=0.01), folder)
 
     return trained
@@ -365,6 +366,22 @@ def test_training_ends_when_everything_is_reached(trained_on) -> None:
     assert steps(standing(0.998, 0.5, positions_heads=0.99), alone=0.998) == 4
     assert steps(enough, alone=0.98) == 4, "one edge alone matters"
     assert trained_on(replace(config, circuit_first=True), standing(0.5), alone=0.998).facts["steps"] == 2
+
+
+def test_a_target_close_to_the_certificates_is_confirmed_on_more_rows(trained_on) -> None:
+    config, enough = replace(SHORT, circuit_first=False, margin=0.992), standing(0.993)
+    for rows, more, steps in ((1000, 0.9905, 4), (1000, 0.9911, 2), (80_000, 0.5, 2)):
+        made = trained_on(replace(config, eval_rows=rows), enough, standing(0.9), alone=0.993, more=more)
+        assert made.facts["steps"] == steps, (rows, more)
+
+
+def test_more_rows_are_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    whole = Check.whole
+    monkeypatch.setattr(Check, "whole", lambda self, *given: seen.append(self.data.clean) or whole(self, *given))
+    train(interpbench.load_case("21"), replace(SHORT, circuit_first=False, margin=0.01, loudness=0.0, steps=2))
+    *_, few, more = seen
+    assert len(more) == 4 * len(few) and not torch.equal(more[: len(few)], few)
 
 
 def test_a_run_made_longer_is_the_longer_run(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import torch
 
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import fresh_data
+from interpbench.certificate.certificate import THRESHOLD
 from interpbench.trainers.checkpoint import resume, save
 from interpbench.trainers.rows import draw_round, make_pool
 from interpbench.trainers.settings import Config
 from interpbench.trainers.standing import Alone, Check
 from interpbench.trainers.trainer import Trained
 from interpbench.trainers.training import Training
+from interpbench.transformer.model import Transformer
 
 ENOUGH = 0.8
 """Accuracy that a bare circuit without further progress needs for the other rows to be added; below it restarts."""
@@ -32,6 +34,12 @@ NEW_BEST = 0.01
 COLLAPSED, FALLEN = 0.5, 0.9
 """Share of the best accuracy since all rows were added, below which training returns to its best; the second after
 everything that is measured at once was reached.
+"""
+
+
+MORE = 4
+"""Times as many other rows confirm that training is done, where the measurement could be of a subject without
+certificate: the first of many to reach a target close to the certificate's is high by chance.
 """
 
 
@@ -53,8 +61,7 @@ def train(
     if folder is not None:
         resume(folder, settings, training.optimizer, state, generator)
     pool = make_pool(case, config.seed)
-    held_out = fresh_data(case, config.eval_rows, seed=config.seed + 1_000_003).head(config.eval_rows)
-    check = Check(held_out, training.reference, training.circuit, config.seed)
+    check = _check(training, config.eval_rows, seed=config.seed + 1_000_003)
     began = time.perf_counter() - state.seconds
     while state.step < config.steps and not state.done and not 0 < config.seconds <= state.seconds:
         if state.restart:
@@ -68,6 +75,11 @@ def train(
         if folder is not None:
             save(folder, settings, training.optimizer, state, generator)
     return _finish(training)
+
+
+def _check(training: Training, rows: int, seed: int) -> Check:
+    data = fresh_data(training.case, rows, seed).head(rows)
+    return Check(data, training.reference, training.circuit, training.config.seed)
 
 
 def _finish(training: Training) -> Trained:
@@ -99,12 +111,21 @@ def _measure(training: Training, check: Check) -> None:
     if found is not None:
         _keep_or_go_back(training, lowest, loud)
     state.done = found is not None and lowest >= config.margin and loud == 1
+    if state.done and config.strict and lowest - check.doubt(lowest) < THRESHOLD:
+        state.numbers["on_more_rows"] = _lowest_on_more_rows(training, model)
+        state.done = state.numbers["on_more_rows"] >= (config.margin + THRESHOLD) / 2
     if state.done and config.strict:
         state.numbers["one_at_a_time"], short = check.one_at_a_time(model)
         state.short_edges = short.tolist()
         state.done = state.numbers["one_at_a_time"] >= config.margin
     if config.loudness and not state.done:
         training.turn(alone.loud, up=loud < 1 and lowest >= STANDS)
+
+
+def _lowest_on_more_rows(training: Training, model: Transformer) -> float:
+    config = training.config
+    more = _check(training, MORE * config.eval_rows, seed=config.seed + 2_000_003)
+    return more.whole(model, more.alone(model)).lowest(config)
 
 
 def _loud_enough(found: Alone, config: Config) -> float:

@@ -119,6 +119,10 @@ class Check:
         """The same on one row in `SCREENED`."""
         return replace(self, data=self.data.head(max(1, len(self.data.clean) // SCREENED)))
 
+    def doubt(self, share: float) -> float:
+        """Four standard errors of a share of the scored positions."""
+        return 4 * sqrt(share * (1 - share) / int(self.data.scored.sum()))
+
     @cached_property
     def masks(self) -> Any:
         """What can be replaced."""
@@ -168,10 +172,9 @@ class Check:
 
     def standing(self, model: Transformer, alone: Alone, config: Config) -> Standing:
         """How the whole subject does on the screen, which measured `alone`; on all rows if that is near the target."""
-        screen = self.screen
-        found = screen.whole(model, alone)
-        doubt = 4 * sqrt(config.margin * (1 - config.margin) / int(screen.data.scored.sum()))  # four standard errors
-        return found if found.lowest(config) < config.margin - doubt else self.whole(model, self.alone(model))
+        found = self.screen.whole(model, alone)
+        is_far = found.lowest(config) < config.margin - self.screen.doubt(config.margin)
+        return found if is_far else self.whole(model, self.alone(model))
 
     def one_at_a_time(self, model: Transformer) -> tuple[float, Tensor]:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
