@@ -67,12 +67,20 @@ def property_of(name: str) -> str | None:
     return found[1] if found is not None else None
 
 
-def generated_case(name: str, properties: Mapping[str, Property]) -> Case | None:
-    """The case of that name, None if the name is not one of a generated case. Raises as `draw` does."""
+def parts_of(name: str, properties: Mapping[str, Property]) -> tuple[Property, int, int] | None:
+    """Property, level and seed of a generated case; None if the name is not one of a generated case."""
     found = _NAME.fullmatch(name)
     if found is None or found[1] not in properties or name != f"{found[1]}-{int(found[2])}-{int(found[3])}":
         return None
-    property, level, seed = properties[found[1]], int(found[2]), int(found[3])
+    return properties[found[1]], int(found[2]), int(found[3])
+
+
+def generated_case(name: str, properties: Mapping[str, Property]) -> Case | None:
+    """The case of that name, None if the name is not one of a generated case. Raises as `draw` does."""
+    parts = parts_of(name, properties)
+    if parts is None:
+        return None
+    property, level, seed = parts
     flow = draw(property, level, seed).flow
     return _case(name, f"Generated: {property.what}; {property.levels[level - 1]}.", flow, property.make.__module__)
 
