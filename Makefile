@@ -5,6 +5,9 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c c
 PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp -e plugins/baselines
 WANTED = pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
 
+# Tests start many processes; each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test zoo-check clean
 
 demo: $(VENV)/.installed
