@@ -109,6 +109,17 @@ def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: 
     assert "1 completed already" in cli(*words, "--out", tmp_path).err
 
 
+def test_a_folder_for_every_case(cli: Callable, tmp_path: Path) -> None:
+    for case in ("3", "4"):
+        ib.save_subject(ib.load_subject(case), tmp_path / "mine" / case / "siit")
+    words = ("bench", "--case", "3,4", "--techniques", "eap", "--models", tmp_path / "mine" / "{case}" / "siit")
+    ended = cli(*words, "--samples", "20", "--out", tmp_path / "runs", "--json")
+    assert ended.status == 0 and json.loads(ended.out)["common"] == ["3", "4"]
+    assert len(list(tmp_path.glob("runs/*/custom/eap/*/run.json"))) == 2
+    missing = cli("bench", "--case", "3", "--techniques", "eap", "--models", "nowhere/{case}/siit", "--out", tmp_path)
+    assert missing.status == 2 and "nowhere/3/siit" in missing.err
+
+
 def test_two_folders_of_a_case_are_compared_not_averaged(cli: Callable, tmp_path: Path, subject_folder: Path) -> None:
     other = ib.save_subject(ib.load_subject("3"), tmp_path / "other")
     words = ("bench", "--case", "3", "--techniques", "eap", "--models", f"{subject_folder},{other}", "--samples", "20")

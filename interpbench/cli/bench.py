@@ -40,7 +40,10 @@ def bench(
     techniques: Annotated[str, typer.Option(metavar="NAME,...", help="Techniques, with commas between.")],
     case: Cases = "",
     suite: Suite = "",
-    models: Annotated[str, typer.Option(metavar="MODEL,...", help="Models, with commas between.")] = "siit",
+    models: Annotated[
+        str,
+        typer.Option(metavar="MODEL,...", help="Models; in a folder, such as `mine/{case}/siit`, {case} is the case."),
+    ] = "siit",
     grid: Annotated[
         list[str] | None, typer.Option(metavar="TECHNIQUE.OPTION=VALUE,...", help="Values of an option to run with.")
     ] = None,

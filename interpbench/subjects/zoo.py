@@ -45,7 +45,12 @@ def folder_of(case: Case, model: str) -> Path | None:
     """The folder that `load_subject` reads; None for the compiled reference."""
     if model in models(case):
         return None if model == COMPILED else stored_folder(case, model)
-    return Path(model)
+    return _own_folder(case, model)
+
+
+def _own_folder(case: Case | None, model: str | Path) -> Path:
+    """A folder that is not bundled; `{case}` in its name stands for the case's, one name for the folders of a suite."""
+    return Path(model) if case is None else Path(str(model).replace("{case}", case.name))
 
 
 _bundled_card = functools.cache(read_json)
@@ -66,7 +71,7 @@ def is_certified(case: Case) -> bool:
 
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
     """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
-    or a folder.
+    or a folder, in whose name `{case}` stands for the case's.
 
     For a folder the case may be None: its card names it. A published subject's case is the published form. Raises
     UsageError for a model that does not exist or does not belong to the case, InterpbenchError for a damaged folder,
@@ -78,9 +83,9 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
         if str(model) == COMPILED:
             return _compiled(case)
         return read_subject(stored_folder(case, str(model)), case, str(model))
-    folder = Path(model)
+    folder = _own_folder(case, model)
     if not folder.is_dir():
-        raise UsageError(_missing(case, str(model)))
+        raise UsageError(_missing(case, str(folder)))
     return read_subject(folder, case, "custom")
 
 
