@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import interpbench.cli.train as training
 from interpbench.catalogue import suites
+from interpbench.catalogue.suites import frozen
 from interpbench.cli import app
 from interpbench.cli.generate import SETTINGS
 from interpbench.runs.make import Asked
@@ -57,11 +58,16 @@ def test_properties_levels_and_seeds(asked: list[Asked], tmp_path: Path) -> None
 
 
 def test_the_cases_of_a_suite_with_other_weights(asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
-    some = dict(list(suites.frozen("hard").items())[:3])
+    some = dict(list(frozen("hard").items())[:3])
     monkeypatch.setattr(suites, "frozen", lambda suite: {"hard": some}[suite])
     told("--suite", "hard", "--training-seed", "7", "--seconds", "5")
     assert [each.case for each in asked] == list(some)
     assert {(each.config.seed, each.config.seconds) for each in asked} == {(7, 5.0)}
+
+
+def test_only_what_is_not_bundled(asked: list[Asked]) -> None:
+    told("--property", "gate", "--level", "1", "--seeds", "0:3", "--missing")
+    assert "gate-1-0" in frozen("hard") and [each.case for each in asked] == ["gate-1-1", "gate-1-2"]
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from interpbench.certificate.classify import ON_CARD
 from interpbench.certificate.interventions import where_defined
 from interpbench.certificate.measure import masks_of, measure, strictness
 from interpbench.plugins.registry import load
+from interpbench.properties.generated import parts_of
 from interpbench.subjects.card import loudness
 from interpbench.subjects.classes import stated_classes
-from interpbench.subjects.zoo import ZOO, load_subject, stored_card
+from interpbench.subjects.zoo import ZOO, bundled, load_subject, stored_card
 
 BUNDLED = sorted((path.parent.parent.name, path.parent.name) for path in ZOO.glob("*/*/card.json"))
 QUICK = [case.name for case in suite_cases("quick", load())]
@@ -82,11 +83,21 @@ def test_the_certified_suite_is_what_the_cards_say() -> None:
 
 
 def test_the_suite_hard_is_bundled_certified_and_of_its_programs() -> None:
-    names = frozen("hard")
-    assert names and not names.keys() & frozen("hard-test").keys()
-    for name, digest in names.items():
+    names, test = frozen("hard"), frozen("hard-test")
+    assert names and len(test) >= 60 and not names.keys() & test.keys()
+    assert all(bundled(name) for name in names)
+    for name, digest in (names | {name: digest for name, digest in test.items() if bundled(name)}).items():
         card = load_card(name, "siit")
         assert Headline.of_card(card).certified and card["program_digest"] == digest, name
+
+
+def test_hard_test_is_of_other_seeds_and_of_its_programs() -> None:
+    known = load().properties
+    parts = {suite: [parts_of(name, known) for name in frozen(suite)] for suite in ("hard", "hard-test")}
+    seeds = {suite: {each[2] for each in own if each is not None} for suite, own in parts.items()}
+    assert max(seeds["hard"]) < min(seeds["hard-test"]) and None not in parts["hard-test"]
+    some = list(frozen("hard-test").items())[::8]
+    assert all(load().case(name).reference().digest == digest for name, digest in some)
 
 
 def load_card(name: str, kind: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def generate(
     suite: Annotated[
         str, typer.Option(metavar="NAME", help="The cases of `hard` or `hard-test` instead, whatever their properties.")
     ] = "",
+    missing: Annotated[bool, typer.Option("--missing", help="Only cases without a bundled subject.")] = False,
     training_seed: Annotated[
         int, typer.Option(min=0, help="Seed of the trainings: another makes other subjects of the same cases.")
     ] = 0,
@@ -56,6 +57,7 @@ def generate(
     from interpbench.properties.generated import name_of
     from interpbench.runs.generate import COLUMNS, acceptance
     from interpbench.runs.make import Asked
+    from interpbench.subjects.zoo import bundled
     from interpbench.trainers.settings import Config
 
     installed = registry.load()
@@ -63,6 +65,7 @@ def generate(
         raise UsageError("--suite says which cases; leave out --property, --level and --seeds")
     drawn = _of_suite(suite, installed) if suite else _drawn(split(property), split(level), seeds, installed)
     config = Config(seed=training_seed, seconds=seconds, **SETTINGS)
+    drawn = [each for each in drawn if not (missing and bundled(name_of(*each)))]
     names = [name_of(*each) for each in drawn]
     asked = [Asked("siit", name, config, out / name / "siit", 1, force) for name in names]
     made, kept, errors = train_many(asked, jobs, as_json)

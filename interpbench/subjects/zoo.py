@@ -36,6 +36,11 @@ def models(case: Case) -> list[str]:
     return sorted(bundled, key=lambda kind: kind != "siit") + pulled + ([COMPILED] if case.compiled else [])
 
 
+def bundled(name: str) -> bool:
+    """Whether a case of that name has a bundled SIIT subject."""
+    return (ZOO / name / "siit" / WEIGHTS).is_file()
+
+
 def stored_folder(case: Case, model: str) -> Path:
     """The folder of the subject of that name, which may not exist."""
     return cache_folder() / HUB / case.name if model == HUB else ZOO / case.name / model
