@@ -41,7 +41,7 @@ SCREENED = 4
 """One row in so many decides on what is far from the target."""
 
 ALONE, ALONE_ROWS = 60_000, 100
-"""Rows times edges on which things are replaced one at a time at first, and the fewest rows."""
+"""Rows times edges on which edges are replaced one at a time at first, and the fewest rows."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Check:
 
     @property
     def rows_alone(self) -> int:
-        """Rows on which things are replaced one at a time: the fewer, the more edges there are."""
+        """Rows on which edges are replaced one at a time at first: the fewer, the more edges there are."""
         return max(ALONE_ROWS, ALONE // self.circuit.graph.n_edges)
 
     @cached_property
@@ -180,8 +180,8 @@ class Check:
         """The lowest accuracy with a single silent node or outside edge replaced, positions as they are or permuted;
         and what the accuracy lacks with each edge replaced, `[edge]`, 0 in the circuit.
 
-        As in a certificate, all edges are measured on some rows, and the worst few again on all: the lowest of hundreds
-        on few rows is low by chance.
+        As in a certificate, nodes are measured on all rows, edges on some, and the worst few of these again on all: the
+        lowest of hundreds on few rows is low by chance.
         """
         merged, rows = single_edges(self.circuit)["heads"], self.rows_alone
         kept, lowest = torch.ones(self.circuit.graph.n_edges), 1.0
@@ -194,6 +194,6 @@ class Check:
             found[again] = agreement(model, data, edges[again], self.answer)
             kept[which] = torch.minimum(kept[which], found)
             heads = worst_single(model, data, self.answer, merged).accuracy
-            nodes = strictness(model, some, self.answer[:rows], self.masks).strict_min
+            nodes = strictness(model, data, self.answer, self.masks).strict_min
             lowest = min([lowest, heads, nodes, *found[again].tolist()])
         return lowest, 1 - kept
