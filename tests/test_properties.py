@@ -111,6 +111,15 @@ def test_rejections_are_counted_and_end() -> None:
         draw(odd, 2, 0)
 
 
+def test_a_function_that_fails_is_named() -> None:
+    def make(level: int, rng: np.random.Generator) -> Flow:
+        return flow({"m0": Compute((TOKEN,), Table.of([4], 4, lambda t: t + level))}, "m0")
+
+    forgot = Property("forgot", "that BOS has no value", "nothing", ("one",), make)
+    with pytest.raises(InterpbenchError, match="property 'forgot' at level 1, seed 3: TypeError: unsupported operand"):
+        draw(forgot, 1, 3)
+
+
 @given(st.integers(0, 10_000))
 @settings(deadline=None, max_examples=20)
 def test_draws_are_as_they_say(seed: int) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from interpbench.cases.flow import Compute, Draw, Flow, Look, Table
+from interpbench.cases.flow import PLACE, TOKEN, Compute, Draw, Flow, Look, Table
 from interpbench.hooks import hookimpl
 from interpbench.properties.property import Property
 from interpbench.properties.sketch import Sketch
 
-__all__ = ["Compute", "Draw", "Flow", "Look", "Property", "Sketch", "Table"]
+__all__ = ["PLACE", "TOKEN", "Compute", "Draw", "Flow", "Look", "Property", "Sketch", "Table"]
 
 
 @hookimpl

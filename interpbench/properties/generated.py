@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from interpbench.cases.case import Case
 from interpbench.cases.flow import Draw, Flow
 from interpbench.cases.tokens import Inputs, Token
-from interpbench.errors import InterpbenchError, UsageError
+from interpbench.errors import InterpbenchError, UsageError, kind_and_line
 from interpbench.properties.property import Property
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Drawn:
 def draw(property: Property, level: int, seed: int) -> Drawn:
     """The model of a property at a level that a seed gives: the same everywhere.
 
-    Raises UsageError for a level that there is not, InterpbenchError if no model passes the filters.
+    Raises UsageError for a level that there is not, InterpbenchError if no model passes the filters or the
+    property's function fails.
     """
     import numpy as np
 
@@ -47,7 +48,11 @@ def draw(property: Property, level: int, seed: int) -> Drawn:
     rejections: list[str] = []
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([seed, level, zlib.crc32(property.name.encode()), attempt])
-        flow = property.make(level, rng)
+        try:
+            flow = property.make(level, rng)
+        except Exception as error:
+            said = f"property '{property.name}' at level {level}, seed {seed}: {kind_and_line(error)}"
+            raise InterpbenchError(f"{said} (in its function; `check_property` shows where)") from error
         reason = rejected(flow)
         if reason is None:
             return Drawn(flow, tuple(rejections))
