@@ -184,8 +184,8 @@ def _late(level: int, rng: np.random.Generator) -> Flow:
 
 
 def _crowd(level: int, rng: np.random.Generator) -> Flow:
-    flow = _redundancy(2, rng)
-    return replace(flow, shape={**flow.shape, "d_model": (40, 32, 24)[level - 1]})
+    flow = _redundancy(max(2, level), rng)
+    return replace(flow, shape={**flow.shape, "d_model": (40, 32, 40)[level - 1]})
 
 
 def _wide(level: int, rng: np.random.Generator) -> Flow:
@@ -313,7 +313,7 @@ PROPERTIES = (
         _crowd,
         "variables in few dimensions",
         "norms, effects of what lies near in the stream",
-        *("40 dimensions", "32", "24"),
+        *("40 dimensions", "32", "40, with 5 heads that carry the same"),
     ),
     _property(
         "wide",
