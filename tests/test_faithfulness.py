@@ -175,7 +175,7 @@ def recorded(case: str) -> tuple[EdgeScores, Circuit, dict[str, Any]]:
     data = json.loads(path.read_text())
     graph = Graph(data["cfg"]["n_layers"], data["cfg"]["n_heads"])
     told = data["recorded"]
-    return read_circuit_file(path, graph)[0], Circuit(graph, frozenset(told["true"])), told
+    return read_circuit_file(path, graph).scores, Circuit(graph, frozenset(told["true"])), told
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -39,7 +39,7 @@ class StoredRun:
     def scores(self) -> EdgeScores:
         """The edge scores, read on first use. Raises InterpbenchError if their file is damaged or missing."""
         try:
-            return from_circuit_file(read_json(self.folder / SCORES))[0]
+            return from_circuit_file(read_json(self.folder / SCORES), self.truth.graph).scores
         except (InterpbenchError, ValueError) as error:
             raise _damaged(self.folder, error) from None
 
