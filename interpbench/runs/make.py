@@ -15,7 +15,7 @@ from typing import Any
 from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
 from interpbench.certificate.certificate import Headline
-from interpbench.errors import InterpbenchError, shown
+from interpbench.errors import InterpbenchError, contained, shown
 from interpbench.files import refuse_existing
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
@@ -146,7 +146,8 @@ def make_subject(
     from interpbench.certificate.certify import certify
     from interpbench.certificate.classify import stated_on_card
 
-    trained = trainer.train(case, config, checkpoints, progress)
+    with contained(f"trainer {trainer.name}"):
+        trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
     card = {
         "program_digest": reference.digest,
