@@ -18,6 +18,7 @@ from interpbench.errors import UsageError, contained
 from interpbench.evaluation.protocols import ProtocolName, configure, protocol_metrics
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.plugins import checks, registry
+from interpbench.plugins.options import check_bounds
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.lent import lent
 from interpbench.problem.problem import Problem, make_problem
@@ -76,7 +77,7 @@ def run(
     """
     conditions = Conditions(samples, seed, ablation, unique, protocol)
     method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
-    config = configure(method, options, protocol) if config is None else config
+    config = configure(method, options, protocol) if config is None else check_bounds(config, method.name)
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     request = run_request(method, config, subject, conditions)
     folder = None if out is None else store.run_folder(out, request)
