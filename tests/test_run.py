@@ -122,11 +122,19 @@ def test_a_technique_may_be_handed_over(subject_folder: Path, tmp_path: Path) ->
 
 
 def test_certificates_are_named(technique: Counting, subject_folder: Path) -> None:
-    """One of version 1, which did not say its version, demanded less: it certifies nothing of today."""
+    """One of version 1, which did not say its version, demanded less: it certifies nothing of today.
+
+    A yes that the numbers beside it do not bear out is none.
+    """
     subject = ib.load_subject("3", subject_folder)
+    sound = ib.load_subject("3").card["certificate"]
     for stated, known in (
-        ({"certified": True, "version": 2}, (True, 2)),
-        ({"certified": False, "version": 2}, (False, 2)),
+        (sound, (True, 2)),
+        (sound | {"certified": False}, (False, 2)),
+        (sound | {"accuracy": 0.5}, (False, 2)),
+        (sound | {"accuracy": 0.5, "threshold": 0.5}, (False, 2)),
+        (sound | {"certified": "yes"}, (False, 2)),
+        ({"certified": True, "version": 2}, (False, 2)),
         ({"certified": True, "certified_edges": True}, (False, 1)),
     ):
         card = subject.card | {"certificate": stated}
@@ -187,6 +195,18 @@ def test_a_complete_run_is_read_not_run(technique: Counting, subject_folder: Pat
     assert len({first.folder, *(other.folder for other in others)}) == 6
     drawn = technique.problems[-1].clean
     assert len(drawn.unique(dim=0)) == len(drawn)
+
+
+def test_a_folder_with_another_run_is_not_read(technique: Counting, subject_folder: Path, tmp_path: Path) -> None:
+    def run(**more: Any) -> runner.Result:
+        return ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path, **more)
+
+    first, other = run(), run(seed=1)
+    assert first.folder is not None and other.folder is not None
+    (first.folder / "run.json").write_bytes((other.folder / "run.json").read_bytes())
+    with pytest.raises(InterpbenchError, match="damaged run.*another run: seed is 1.*--force"):
+        run()
+    assert run(force=True).metrics == run().metrics == first.metrics
 
 
 def test_same_seed_same_numbers(technique: Counting, subject_folder: Path) -> None:

@@ -81,7 +81,7 @@ def run(
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     request = run_request(method, config, subject, conditions)
     folder = None if out is None else store.run_folder(out, request)
-    if folder is not None and not force and (stored := store.read(folder)) is not None:
+    if folder is not None and not force and (stored := store.read_of(folder, request)) is not None:
         return Result(stored.record["metrics"], stored.scores, stored.circuit, stored.record, folder)
 
     problem = problem_of(subject, conditions)

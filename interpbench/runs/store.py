@@ -21,7 +21,7 @@ from interpbench.files import read_json, write_text
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.graph.graph import GRANULARITIES
-from interpbench.runs.record import SCHEMA, Record, RunRequest, digest
+from interpbench.runs.record import SCHEMA, Record, RunRequest, digest, plain
 
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
@@ -59,6 +59,16 @@ def read(folder: Path) -> StoredRun | None:
         return StoredRun(folder, record, None if circuit is None else Circuit.from_json(circuit), truth)
     except (InterpbenchError, ValueError) as error:
         raise _damaged(folder, error) from None
+
+
+def read_of(folder: Path, request: RunRequest) -> StoredRun | None:
+    """As `read`, for a folder that `run_folder` named. Raises InterpbenchError also if the run there is another one."""
+    stored = read(folder)
+    if stored is not None:
+        for name, value in plain(request).items():
+            if stored.record[name] != value:
+                raise _damaged(folder, f"{RUN} is of another run: {name} is {shown(stored.record[name])}")
+    return stored
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
