@@ -94,7 +94,7 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
     folder = _own_folder(case, model)
     if not folder.is_dir():
         raise UsageError(_missing(case, str(folder)))
-    return read_subject(folder, case, "custom")
+    return replace(read_subject(folder, case, "custom"), name=str(Path(model)))
 
 
 def _missing(case: Case | None, model: str) -> str:
