@@ -517,6 +517,13 @@ def test_a_hostile_circuit_file(data: Any) -> None:
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
+def changed(record: dict[str, Any], granularity: str, of: str, auroc: Any) -> dict[str, Any]:
+    """A record with another AUROC, of all true edges or of the identifiable ones."""
+    judged = record["metrics"][granularity]
+    judged = judged | {of: auroc if of == "auroc" else judged[of] | {"auroc": auroc}}
+    return record | {"metrics": record["metrics"] | {granularity: judged}}
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -539,6 +546,18 @@ def test_a_hostile_circuit_file(data: Any) -> None:
         ("run.json", lambda record: record | {"bare": "all"}),
         ("run.json", lambda record: record | {"certificate_version": "2"}),
         ("run.json", lambda record: record | {"truth": {}}),
+        ("run.json", lambda record: record | {"truth": Circuit(Graph(1, 1), frozenset()).to_json()}),
+        ("run.json", lambda record: record | {"circuit": Circuit(Graph(1, 1), frozenset()).to_json()}),
+        ("run.json", lambda record: record | {"edge_classes": {"m0->m1": "core"}}),
+        ("run.json", lambda record: record | {"passes": {"forward": "many"}}),
+        ("run.json", lambda record: record | {"ablation": ["resample"]}),
+        ("run.json", lambda record: record | {"metrics": record["metrics"] | {"chosen": [1]}}),
+        ("run.json", lambda record: record | {"metrics": record["metrics"] | {"mib": {"cpr": "high"}}}),
+        *(
+            ("run.json", lambda record, auroc=auroc, of=of: changed(record, "heads", of, auroc))
+            for auroc in ("high", 7.0)
+            for of in ("auroc", "identifiable")
+        ),
         ("scores.json", lambda scores: scores | {"cfg": {"n_layers": 10**9, "n_heads": 4}}),
         ("scores.json", lambda scores: scores | {"edges": 3}),
         ("run.json", None),
