@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MANY = 10_000
 """With more known names than this, none is suggested."""
@@ -21,6 +22,17 @@ class MissingExtra(UsageError):
 
     def __init__(self, extra: str, what: str) -> None:
         super().__init__(f"{what} needs the extra '{extra}': pip install 'interpbench[{extra}]'")
+
+
+@contextmanager
+def contained(what: str) -> Iterator[None]:
+    """Code of a plugin may fail, not end the process: an exit becomes an InterpbenchError, and so a failure."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # SystemExit, or a task that is cancelled
+        raise InterpbenchError(f"{what} ended with {kind_and_line(error)}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from interpbench.errors import InterpbenchError, UsageError, first_line
+from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
 
 MEGABYTE = 1 << 20
 
@@ -30,7 +33,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int = 64 * MEGABYTE) -> Any:
-    """The content of a JSON file without NaN and infinity. Raises InterpbenchError for anything else."""
+    """The content of a JSON file, as strict as `parse_json`. Raises InterpbenchError for anything else."""
     data = read_bytes(path, limit)
     try:
         return parse_json(data)
@@ -39,15 +42,71 @@ def read_json(path: Path, limit: int = 64 * MEGABYTE) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Strict JSON. Raises ValueError for anything else, also for what is nested too deeply."""
+    """Strict JSON that can be read in one way only: no key twice in an object, every number a finite float.
+
+    Raises ValueError for anything else, also for what is nested too deeply.
+    """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_object
+        )
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{shown(text)} is larger than any float")
+    return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((name, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"the key {shown(name)} is there twice")
+    return found
+
+
+def read_torch(path: Path, limit: int) -> Any:
+    """The content of a file that `torch.save` wrote: plain data, and tensors on the CPU. No code in it is run.
+
+    Raises ValueError for anything else, also for an archive that is larger inside than outside.
+    """
+    import warnings
+    import zipfile
+
+    import torch
+
+    try:
+        size = len(read_bytes(path, limit))
+        with zipfile.ZipFile(path) as archive:
+            inside = archive.infolist()
+        if any(each.compress_type for each in inside) or sum(each.file_size for each in inside) > size:
+            raise ValueError("larger inside than outside")
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except InterpbenchError:
+        raise
+    except Exception as error:  # a damaged archive makes zipfile and PyTorch raise almost anything
+        raise ValueError(_cause(error)) from None
+
+
+def _cause(error: Exception) -> str:
+    """One line without PyTorch's advice to load the file unsafely."""
+    name = re.search(r"GLOBAL (\S+)", str(error))
+    if name:
+        return f"the pickle names {brief(name[1])}, which is not admitted"
+    return "not plain data and tensors" if "weights_only" in str(error) else f"unreadable: {first_line(error)}"
 
 
 @contextmanager

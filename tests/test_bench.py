@@ -1,6 +1,7 @@
 """A matrix of runs: planned, done over processes, resumed, compared."""
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +111,13 @@ def test_a_folder_is_a_model_too(cli: Callable, tmp_path: Path, subject_folder: 
     assert "1 completed already" in cli(*words, "--out", tmp_path).err
 
 
+def _nearly(subject: ib.Subject) -> ib.Subject:
+    """The same subject but for the last digits of its weights."""
+    weights = {name: weight * 1.0001 for name, weight in subject.model.weights.items()}
+    card = {name: value for name, value in subject.card.items() if name != "weights_hash"}
+    return dataclasses.replace(subject, model=dataclasses.replace(subject.model, weights=weights), card=card)
+
+
 def test_a_folder_for_every_case(cli: Callable, tmp_path: Path) -> None:
     for case in ("3", "4"):
         ib.save_subject(ib.load_subject(case), tmp_path / "mine" / case / "siit")
@@ -116,6 +125,13 @@ def test_a_folder_for_every_case(cli: Callable, tmp_path: Path) -> None:
     ended = cli(*words, "--samples", "20", "--out", tmp_path / "runs", "--json")
     assert ended.status == 0 and json.loads(ended.out)["common"] == ["3", "4"]
     assert len(list(tmp_path.glob("runs/*/custom/eap/*/run.json"))) == 2
+    several = (*words[:-1], f"{words[-1]},{tmp_path}/{{case}}", "--samples", "20", "--out", tmp_path / "runs", "--json")
+    for case in ("3", "4"):
+        ib.save_subject(_nearly(ib.load_subject(case)), tmp_path / case)
+    assert cli("run", "eap", "--case", "3", "--model", tmp_path / "3", *several[-5:-1]).status == 0
+    told = json.loads(cli(*several).out)
+    assert told["methods"] == [f"eap [{tmp_path}/mine/{{case}}/siit]", f"eap [{tmp_path}/{{case}}]"]
+    assert told["common"] == ["3", "4"] and told["pairs"][0]["n"] == 2
     missing = cli("bench", "--case", "3", "--techniques", "eap", "--models", "nowhere/{case}/siit", "--out", tmp_path)
     assert missing.status == 2 and "nowhere/3/siit" in missing.err
 
@@ -126,9 +142,7 @@ def test_two_folders_of_a_case_are_compared_not_averaged(cli: Callable, tmp_path
     told = json.loads(cli(*words, "--out", tmp_path / "runs", "--json").out)
     hashes = {name: told["subjects"]["3"][name]["weights_hash"] for name in told["methods"]}
     assert len(set(hashes.values())) == 2 and all(row["n"] == 1 for row in told["numbers"]["3"].values())
-    assert set(hashes) == {
-        f"eap [{told['subjects']['3'][name]['subject']} {found[:6]}]" for name, found in hashes.items()
-    }
+    assert set(hashes) == {f"eap [{subject_folder}]", f"eap [{other}]"}
     again = json.loads(cli("report", tmp_path / "runs", "--json").out)
     assert again["methods"] == told["methods"] and again["numbers"] == told["numbers"]
 
@@ -143,7 +157,25 @@ def test_a_damaged_run_is_a_failure_of_the_comparison(cli: Callable, tmp_path: P
         str(damaged.parent.relative_to(tmp_path))
     ]
     assert told["overall"]["eap"]["n"] == 1 and told["overall"]["acdc"]["n"] == 2
+    next((tmp_path / "3" / "siit" / "acdc").glob("*/run.json")).unlink()
+    resumed = cli(*QUICK, "--out", tmp_path, "--json")
+    assert resumed.status == 1 and "3 completed already" in resumed.err
+    assert {key: value for key, value in json.loads(resumed.out).items() if key != "runs"} == {
+        key: value for key, value in told.items() if key != "runs"
+    }, "the one that was missing is there again, and the damaged one is told"
     assert cli(*QUICK, "--out", tmp_path, "--force").status == 0
+
+
+def test_a_run_in_a_folder_that_cannot_be_entered_is_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, stat = plan(tmp_path), os.stat
+
+    def refuse(path: Path, **how: Any) -> os.stat_result:
+        if str(path).startswith(str(tmp_path / "3")):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert len(made.to_do) == 2
 
 
 def test_followers_are_told_of_every_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from interpbench.cases.pairs import fresh_data, permuted_places
-from interpbench.certificate.classify import Elimination, _on_paths, classify, classify_edges, stated_on_card
+from interpbench.certificate.classify import Elimination, classify, classify_edges, stated_on_card
 from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError
 from interpbench.graph import Circuit, Graph
@@ -328,7 +328,7 @@ def test_kept_edges_on_a_path(graph: Graph, seed: int, density: float, resampled
     if resampled:
         reached = {"embed", "pos"} | nx.descendants(nodes, "embed") | nx.descendants(nodes, "pos")
     expected = [is_kept and w in reached and r in reach for (w, r), is_kept in zip(ends, kept)]
-    assert _on_paths(graph, kept, resampled).tolist() == expected
+    assert graph.on_paths(kept, from_inputs=resampled).tolist() == expected
 
 
 @settings(deadline=None, max_examples=20)

@@ -222,7 +222,7 @@ MINE = {"model": "custom", "subject": "mine/a"}
 @pytest.mark.parametrize(
     ("other", "names"),
     [
-        ({"subject": "mine/b"}, ["eap [mine/a 3f2a91]", "eap [mine/b 3f2a91]"]),
+        ({"subject": "mine/b", "weights_hash": "b" * 16}, ["eap [mine/a]", "eap [mine/b]"]),
         ({"weights_hash": "b" * 16}, ["eap [mine/a 3f2a91]", "eap [mine/a bbbbbb]"]),
         ({"truth_hash": "c" * 16}, ["eap [mine/a 3f2a91 7c01de]", "eap [mine/a 3f2a91 cccccc]"]),
         ({"case": "4"}, ["eap", "eap"]),
@@ -236,10 +236,22 @@ def test_subjects_of_one_case_and_model_are_told_apart(other: dict[str, str], na
 
 
 def test_two_folders_are_two_methods() -> None:
-    told = compare(runs_of(record("eap", "3", 0.9, **MINE), record("eap", "3", 0.3, **MINE | {"subject": "mine/b"})))
-    assert told.numbers["3"]["eap [mine/a 3f2a91]"]["mean"] == 0.9
-    assert told.subjects["3"]["eap [mine/b 3f2a91]"]["subject"] == "mine/b"
+    other = {"subject": "mine/b", "weights_hash": "b" * 16}
+    told = compare(runs_of(record("eap", "3", 0.9, **MINE), record("eap", "3", 0.3, **MINE | other)))
+    assert told.numbers["3"]["eap [mine/a]"]["mean"] == 0.9
+    assert told.subjects["3"]["eap [mine/b]"]["subject"] == "mine/b"
     assert pair(told, *told.methods).n == 1
+
+
+def test_the_folders_of_a_suite_are_one_method() -> None:
+    """Also for a case that only one of the two has; two weights in one place are told apart."""
+    a, b = ({"model": "custom", "subject": f"{name}/{{case}}", "weights_hash": name * 16} for name in "ab")
+    records = [record("eap", case, 0.9, **a) for case in "345"] + [record("eap", case, 0.3, **b) for case in "34"]
+    told = compare(runs_of(*records))
+    assert told.methods == ("eap [a/{case}]", "eap [b/{case}]")
+    assert pair(told, *told.methods).n == 2 and told.overall["eap [a/{case}]"]["n"] == 3
+    again = compare(runs_of(record("eap", "3", 0.9, **a), record("eap", "3", 0.9, **a | {"weights_hash": "c" * 16})))
+    assert again.methods == ("eap [a/{case} aaaaaa]", "eap [a/{case} cccccc]")
 
 
 def test_everything_is_in_the_json(noise: np.ndarray) -> None:

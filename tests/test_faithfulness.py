@@ -25,11 +25,10 @@ from interpbench.evaluation.faithfulness import (
     faithfulness_curve,
     greedy_auroc,
     greedy_circuits,
-    prune,
 )
 from interpbench.graph import Circuit, EdgeScores, Graph
 from interpbench.graph.circuit_file import read_circuit_file
-from interpbench.problem import Problem, make_problem
+from interpbench.problem import ABLATIONS, Ablation, Problem, make_problem
 from interpbench.testing.toys import random_problem, toy_problem
 
 DATA = Path(__file__).parent / "data"
@@ -175,7 +174,7 @@ def recorded(case: str) -> tuple[EdgeScores, Circuit, dict[str, Any]]:
     data = json.loads(path.read_text())
     graph = Graph(data["cfg"]["n_layers"], data["cfg"]["n_heads"])
     told = data["recorded"]
-    return read_circuit_file(path, graph)[0], Circuit(graph, frozenset(told["true"])), told
+    return read_circuit_file(path, graph).scores, Circuit(graph, frozenset(told["true"])), told
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -225,15 +224,16 @@ def test_an_edge_without_a_path_from_the_input_is_pruned() -> None:
     path = ["pos->a0.h0<q>", "a0.h0->m1", "m1->logits"]
     for extra, stays in (("m0->logits", False), ("embed->m0", False), ("a0.h0->a1.h0<k>", False), ("embed->m1", True)):
         kept = graph.mask([*path, extra]) > 0
-        left = {name for name, held in zip(graph.edges, prune(graph, kept), strict=True) if held}
+        left = {name for name, held in zip(graph.edges, graph.on_paths(kept), strict=True) if held}
         assert left == {*path, *([extra] if stays else [])}
 
 
-def test_pruning_changes_no_faithfulness_under_resampling() -> None:
-    problem = random_problem("categorical", 1, rows=6, n_layers=3)
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_edges_on_no_path_change_no_faithfulness(ablation: Ablation) -> None:
+    problem = random_problem("categorical", 1, rows=6, n_layers=3, ablation=ablation)
     graph = problem.graph
     kept = np.random.default_rng(0).random((20, graph.n_edges)) < 0.15
-    left = prune(graph, kept)
+    left = problem.on_paths(kept)
     assert (kept != left).any(-1).sum() > 10
     whole, pruned = (faithfulness(problem, torch.from_numpy(~x).to(problem.full)) for x in (kept, left))
     assert whole == pytest.approx(pruned, abs=1e-9)

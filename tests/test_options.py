@@ -11,11 +11,12 @@ import typer
 from typer.testing import CliRunner
 
 from interpbench.errors import UsageError
+from interpbench.plugins import registry
 from interpbench.plugins.options import arguments, make_config, with_options
 
 
-def option(default: Any, text: str = "") -> Any:
-    return field(default=default, metadata={"help": text})
+def option(default: Any, text: str = "", **more: Any) -> Any:
+    return field(default=default, metadata={"help": text, **more})
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Config:
     tau: tuple[float, ...] = option((0.1, 1.0), "Thresholds.")
     parts: tuple[Literal["a", "b"], ...] = option(("a",))
     limit: int | None = option(None)
+    share: float = option(0.1, "A share.", least=0, most=1)
+    sizes: tuple[int, ...] = option((1,), "Sizes.", least=1)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -113,12 +116,32 @@ def test_keyword_arguments() -> None:
         ({"parts": ("c",)}, "parts is"),
         ({"limit": "x"}, "limit is 'x'"),
         ({"signed": 1}, "signed is 1, expected bool"),
+        ({"share": -1}, "mine: share is -1, expected at least 0 and at most 1"),
+        ({"share": 1.5}, "share is 1.5, expected at least 0 and at most 1"),
+        ({"share": float("nan")}, "share is nan"),
+        ({"sizes": (1, 0)}, "sizes is 0, expected at least 1"),
     ],
 )
 def test_wrong_keyword_arguments(options: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError) as error:
         make_config(Config, options, "mine")
     assert why in str(error.value)
+
+
+@pytest.mark.parametrize("words", [("--share", "-1"), ("--share", "2"), ("--share", "nan"), ("--sizes", "3,0")])
+def test_a_number_out_of_bounds_is_refused_on_the_command_line(words: tuple[str, str]) -> None:
+    ended = run(*words)
+    assert ended.exit_code != 0 and SEEN == []
+    assert "not in the range 0<=x<=1" in ended.output or isinstance(ended.exception, UsageError)
+
+
+def test_a_share_of_the_loss_is_a_share() -> None:
+    found = [each for each in registry.load().techniques.values() if hasattr(each.Config(), "faithful")]
+    assert {"acdc", "eap", "flow", "hisp", "patching", "ranks", "sp"} <= {each.name for each in found}
+    for each in found:
+        for share in (-1, 1.1, float("nan")):
+            with pytest.raises(UsageError, match="faithful is .*, expected at least 0 and at most 1"):
+                make_config(each.Config, {"faithful": share}, each.name)
 
 
 def test_a_dataclass_that_cannot_be_options_is_refused() -> None:

@@ -17,7 +17,7 @@ from interpbench.plugins import registry
 from interpbench.testing import check_technique
 
 HERE = Path(__file__).parent
-NOTHING = {"cases": [], "properties": [], "trainers": [], "techniques": [], "progress": False}
+NOTHING = {"cases": [], "properties": [], "trainers": [], "techniques": [], "progress": False, "contested": []}
 TECHNIQUE = """
 from dataclasses import dataclass
 from interpbench import hookimpl
@@ -100,20 +100,49 @@ def test_a_broken_plugin_is_a_row_and_the_rest_works(install: Callable[[str, str
     assert row("good").techniques == ("mine",)
 
 
-def test_a_name_is_given_once(install: Callable[[str, str], None]) -> None:
-    install("one", TECHNIQUE)
-    install("two", TECHNIQUE)
-    assert row("one").techniques == ("mine",)
-    assert (
-        row("two").error
-        == "ValueError: technique 'mine' is also provided by plugin 'one' of dist-one, which keeps the name"
+@pytest.mark.parametrize("built_in", ["eap", "sp"])
+def test_a_name_of_two_plugins_is_refused_where_it_is_used(
+    install: Callable[[str, str], None], cli: Callable, monkeypatch: pytest.MonkeyPatch, built_in: str
+) -> None:
+    """Whichever comes first in the alphabet; what else they provide is there."""
+    mine = TECHNIQUE.replace('"mine"', f'"{built_in}"')
+    more = mine.replace("[Mine()]", '[Mine(), type("Other", (Mine,), {"name": "other"})()]')
+    install("aaa", more)
+    ended = cli("run", built_in, "--case", "3")
+    assert (ended.status, ended.out) == (2, "") and ended.err == (
+        f"error: technique '{built_in}' is provided by plugin 'aaa' of dist-aaa and by plugin '{built_in}' of "
+        f"interpbench-{built_in}; uninstall one, or load only the other (INTERPBENCH_PLUGINS=NAME,...)\n"
     )
+    installed = registry.load()
+    assert installed.technique("other").name == "other" and "acdc" in installed.techniques
+    assert row("aaa").contested == row(built_in).contested == (f"technique {built_in}",)
+    assert f"technique {built_in} is provided twice and refused" in cli("plugins").out
+    monkeypatch.setenv(registry.RESTRICT, "aaa")
+    assert type(registry.load().technique(built_in)).__name__ == "Mine"
+
+
+CASE = """
+import dataclasses
+from interpbench import hookimpl
+from interpbench.cases.programs.counting import occurrences
+@hookimpl
+def interpbench_cases(): return [dataclasses.replace(occurrences, name="NAME")]
+"""
+
+
+def test_so_are_contested_cases_and_generated_ones(install: Callable[[str, str], None]) -> None:
+    install("one", CASE.replace("NAME", "mine"))
+    install("two", CASE.replace("NAME", "mine"))
+    install("three", CASE.replace("NAME", "gate-1-0"))
+    with pytest.raises(UsageError, match="case 'mine' is provided by plugin 'one' of dist-one and by plugin 'two' of"):
+        registry.load_case("mine")
+    with pytest.raises(UsageError, match="'gate-1-0' is provided by a plugin, but names a generated case of 'gate'"):
+        registry.load_case("gate-1-0")
+    assert registry.load_case("gate-1-1").name == "gate-1-1"
 
 
 def test_a_plugin_cannot_take_a_core_name(install: Callable[[str, str], None]) -> None:
-    code = "import dataclasses\nfrom interpbench import hookimpl\n"
-    code += "from interpbench.cases.programs.counting import occurrences\n"
-    install("copy", code + "@hookimpl\ndef interpbench_cases(): return [dataclasses.replace(occurrences, name='3')]")
+    install("copy", CASE.replace("NAME", "3"))
     error = row("copy").error or ""
     assert "case '3'" in error and "plugin 'cases' of interpbench" in error
     assert registry.load_case("3").output == "numerical"

@@ -77,17 +77,26 @@ def test_news_of_the_same_work() -> None:
         start.step = 3  # type: ignore[misc]
 
 
-def test_one_that_fails_is_told_once_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("at 0\nand more"), "ValueError: at 0 and more"),
+        (SystemExit(0), "plugin bad ended with SystemExit: 0"),
+    ],
+)
+def test_one_that_fails_is_told_once_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture, error: BaseException, told: str
+) -> None:
     heard: list[int] = []
 
     def bad(event: ProgressEvent) -> None:
-        raise ValueError(f"at {event.step}\nand more")
+        raise error
 
     notify = notifier({"bad": bad, "good": lambda event: heard.append(event.step)})
     for step in range(3):
         notify(ProgressEvent("bench", "3", "eap", 0, step))
     assert heard == [0, 1, 2]
-    assert caplog.messages == ["plugin 'bad' failed and gets no further events: ValueError: at 0 and more"]
+    assert caplog.messages == ["plugin 'bad' failed and gets no further events: " + told]
 
 
 def test_a_training_is_followed_to_its_end(tmp_path: Path, install: Callable, cli: Callable) -> None:

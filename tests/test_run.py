@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,14 +14,18 @@ import numpy as np
 import pytest
 
 import interpbench as ib
+from interpbench.cases.case import Case
 from interpbench.certificate.certificate import Headline
-from interpbench.errors import UsageError
-from interpbench.graph import EdgeScores
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.graph import EdgeScores, Graph
 from interpbench.plugins import registry
 from interpbench.problem import Discovery
 from interpbench.runs import run as runner
+from interpbench.runs.make import make_subject
 from interpbench.runs.record import Record
 from interpbench.subjects.classes import edge_classes
+from interpbench.subjects.subject import weights_hash
+from interpbench_eap import Eap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +122,19 @@ def test_a_technique_may_be_handed_over(subject_folder: Path, tmp_path: Path) ->
 
 
 def test_certificates_are_named(technique: Counting, subject_folder: Path) -> None:
-    """One of version 1, which did not say its version, demanded less: it certifies nothing of today."""
+    """One of version 1, which did not say its version, demanded less: it certifies nothing of today.
+
+    A yes that the numbers beside it do not bear out is none.
+    """
     subject = ib.load_subject("3", subject_folder)
+    sound = ib.load_subject("3").card["certificate"]
     for stated, known in (
-        ({"certified": True, "version": 2}, (True, 2)),
-        ({"certified": False, "version": 2}, (False, 2)),
+        (sound, (True, 2)),
+        (sound | {"certified": False}, (False, 2)),
+        (sound | {"accuracy": 0.5}, (False, 2)),
+        (sound | {"accuracy": 0.5, "threshold": 0.5}, (False, 2)),
+        (sound | {"certified": "yes"}, (False, 2)),
+        ({"certified": True, "version": 2}, (False, 2)),
         ({"certified": True, "certified_edges": True}, (False, 1)),
     ):
         card = subject.card | {"certificate": stated}
@@ -183,6 +197,18 @@ def test_a_complete_run_is_read_not_run(technique: Counting, subject_folder: Pat
     assert len(drawn.unique(dim=0)) == len(drawn)
 
 
+def test_a_folder_with_another_run_is_not_read(technique: Counting, subject_folder: Path, tmp_path: Path) -> None:
+    def run(**more: Any) -> runner.Result:
+        return ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path, **more)
+
+    first, other = run(), run(seed=1)
+    assert first.folder is not None and other.folder is not None
+    (first.folder / "run.json").write_bytes((other.folder / "run.json").read_bytes())
+    with pytest.raises(InterpbenchError, match="damaged run.*another run: seed is 1.*--force"):
+        run()
+    assert run(force=True).metrics == run().metrics == first.metrics
+
+
 def test_same_seed_same_numbers(technique: Counting, subject_folder: Path) -> None:
     one, two, other = (ib.run("counting", "3", model=subject_folder, samples=30, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.scores.values, two.scores.values) and one.metrics == two.metrics
@@ -198,6 +224,81 @@ def test_a_failure_leaves_its_traceback(technique: Counting, subject_folder: Pat
     technique.error = None
     result = ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path)
     assert result.folder == error.parent and not error.exists()
+
+
+@pytest.mark.parametrize("end", [SystemExit(0), SystemExit("done"), asyncio.CancelledError()])
+def test_a_technique_that_exits_has_failed(technique: Counting, subject_folder: Path, tmp_path: Path, end: Any) -> None:
+    technique.error = end
+    with pytest.raises(InterpbenchError, match=f"technique counting ended with {type(end).__name__}"):
+        ib.run("counting", "3", model=subject_folder, samples=20, out=tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["error.txt"]
+    technique.error = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        ib.run("counting", "3", model=subject_folder, samples=20)
+
+
+def test_a_trainer_that_exits_has_failed() -> None:
+    def leave(*_: Any) -> Any:
+        raise SystemExit(0)
+
+    with pytest.raises(InterpbenchError, match="trainer mine ended with SystemExit: 0"):
+        make_subject(SimpleNamespace(name="mine", train=leave), ib.load_case("3"), Config())
+
+
+def test_the_cases_after_an_exit_are_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever exits: the technique, or the code of a case."""
+    discover, ends = Eap.discover, [SystemExit(0)]
+
+    def leave(*_: Any) -> Any:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(Eap, "discover", lambda *given: leave() if ends.pop() else discover(*given))
+    words = ("run", "eap", "--samples", "20", "--out", tmp_path)
+    alone = cli(*words, "--case", "3")
+    assert alone.status == 1 and alone.out == "" and "error: technique eap ended with SystemExit: 0" in alone.err
+    ends += [None, SystemExit(0)]
+    both = cli(*words, "--case", "3,4", "--json")
+    failed, done = json.loads(both.out)
+    assert both.status == 1 and "ended with SystemExit" in failed["error"] and done["metrics"]["edges"]["auroc"] > 0.5
+    monkeypatch.setattr(Case, "pairs", leave)
+    ended = cli(*words, "--case", "3")
+    assert ended.status == 1 and ended.err == "error: the code of case 3 ended with SystemExit: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        (lambda problem: problem.model.weights["embed.W_E"].mul_(2), "embed.W_E"),
+        (lambda problem: [weight.zero_() for weight in problem.model.weights.values()], " and .* more"),
+        (lambda problem: problem.model.weights.update({"embed.W_E": problem.clean}), "embed.W_E"),
+        (lambda problem: problem.model.weights.update(more=problem.clean), "more"),
+        (lambda problem: problem.model.weights.pop("embed.W_E"), "embed.W_E"),
+        (lambda problem: problem.clean.copy_(problem.corrupted), "clean"),
+        (lambda problem: problem.other.zero_(), "other"),
+        (lambda problem: problem.scored.fill_(True), "scored"),
+    ],
+)
+def test_what_a_technique_changes_is_refused_and_its_own(subject_folder: Path, changes: Any, what: str) -> None:
+    class Changing(Counting):
+        def discover(self, problem: Any, config: Config) -> Discovery:
+            found = super().discover(problem, config)
+            changes(problem)
+            return found
+
+    subject = ib.load_subject("3", subject_folder)
+    before = ib.run(Counting(), subject, samples=20)
+    with pytest.raises(InterpbenchError, match=f"technique counting changed its problem \\(.*{what}"):
+        ib.run(Changing(), subject, samples=20)
+    assert weights_hash(subject.model) == before.record["weights_hash"]
+    assert ib.run(Counting(), subject, samples=20).metrics == before.metrics
+
+
+def test_scores_stay_when_a_technique_reuses_its_array() -> None:
+    graph = Graph(1, 1)
+    mine = np.arange(graph.n_edges, dtype=np.float64)
+    scores = EdgeScores(graph, mine)
+    mine[:] = 0
+    assert scores.values.tolist() == list(range(graph.n_edges))
 
 
 @pytest.mark.parametrize(

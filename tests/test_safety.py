@@ -198,7 +198,7 @@ STATES: dict[str, tuple[Callable[[], bytes], str]] = {
     "code alone": (lambda: pickle.dumps(Attack()), ""),
     "code for the pickle inside": (
         lambda: archive(lambda name, data: (name, pickle.dumps(Attack()) if name.endswith("data.pkl") else data)),
-        "not weights alone",
+        "not plain data and tensors",
     ),
     "a whole module": (lambda: saved(torch.nn.Linear(2, 2)), "not admitted"),
     "truncated": (lambda: WHOLE[:5000], ""),
@@ -462,6 +462,7 @@ def test_a_damaged_subject_of_the_cache_is_told(
     monkeypatch.setenv("INTERPBENCH_CACHE", str(tmp_path / "cache"))
     folder = shutil.copytree(subject_folder, tmp_path / "cache" / "hub" / "3")
     assert cli("show", "3", "--model", "hub").status == 0
+    told = json.loads((folder / "card.json").read_text())
     for content in (
         b"",
         header(1 << 60),
@@ -472,6 +473,11 @@ def test_a_damaged_subject_of_the_cache_is_told(
         (folder / "weights.safetensors").write_bytes(content)
         ended = cli("show", "3", "--model", "hub")
         assert ended.status == 1 and ended.err.count("\n") == 1 and "unreadable" in ended.err and ended.out == ""
+    for content in ("[1]", '{"schema": 1, "schema": 1}', json.dumps(told | {"schema": 99})):
+        (folder / "card.json").write_text(content)
+        for words in (("show", "3", "--model", "hub"), ("list", "models")):
+            ended = cli(*words)
+            assert ended.status == 1 and ended.err.count("\n") == 1 and "card.json: " in ended.err and ended.out == ""
 
 
 # Circuit files, runs, the cache of compiled references
@@ -505,10 +511,17 @@ def circuit_file(**changed: Any) -> dict[str, Any]:
     ],
 )
 def test_a_hostile_circuit_file(data: Any) -> None:
-    assert isinstance(from_circuit_file(circuit_file())[0], EdgeScores)
+    assert isinstance(from_circuit_file(circuit_file()).scores, EdgeScores)
     with pytest.raises(ValueError, match=".") as error:
         from_circuit_file(data)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def changed(record: dict[str, Any], granularity: str, of: str, auroc: Any) -> dict[str, Any]:
+    """A record with another AUROC, of all true edges or of the identifiable ones."""
+    judged = record["metrics"][granularity]
+    judged = judged | {of: auroc if of == "auroc" else judged[of] | {"auroc": auroc}}
+    return record | {"metrics": record["metrics"] | {granularity: judged}}
 
 
 @pytest.mark.parametrize(
@@ -533,6 +546,18 @@ def test_a_hostile_circuit_file(data: Any) -> None:
         ("run.json", lambda record: record | {"bare": "all"}),
         ("run.json", lambda record: record | {"certificate_version": "2"}),
         ("run.json", lambda record: record | {"truth": {}}),
+        ("run.json", lambda record: record | {"truth": Circuit(Graph(1, 1), frozenset()).to_json()}),
+        ("run.json", lambda record: record | {"circuit": Circuit(Graph(1, 1), frozenset()).to_json()}),
+        ("run.json", lambda record: record | {"edge_classes": {"m0->m1": "core"}}),
+        ("run.json", lambda record: record | {"passes": {"forward": "many"}}),
+        ("run.json", lambda record: record | {"ablation": ["resample"]}),
+        ("run.json", lambda record: record | {"metrics": record["metrics"] | {"chosen": [1]}}),
+        ("run.json", lambda record: record | {"metrics": record["metrics"] | {"mib": {"cpr": "high"}}}),
+        *(
+            ("run.json", lambda record, auroc=auroc, of=of: changed(record, "heads", of, auroc))
+            for auroc in ("high", 7.0)
+            for of in ("auroc", "identifiable")
+        ),
         ("scores.json", lambda scores: scores | {"cfg": {"n_layers": 10**9, "n_heads": 4}}),
         ("scores.json", lambda scores: scores | {"edges": 3}),
         ("run.json", None),

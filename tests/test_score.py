@@ -128,7 +128,7 @@ def test_a_run_is_judged_as_it_was(subject: ib.Subject, tmp_path: Path) -> None:
         assert again.metrics == result.metrics and again.circuit == result.circuit
         assert np.array_equal(again.scores.values, result.scores.values)
         shared = again.record.keys() & result.record.keys()
-        assert shared == FileJudgement.__required_keys__ - {"file", "absolute"}
+        assert shared == FileJudgement.__required_keys__ - {"file", "absolute", "node_scores"}
         assert {key: again.record[key] for key in shared} == {key: result.record[key] for key in shared}
 
 
@@ -203,6 +203,11 @@ def test_an_empty_circuit_of_ours_is_a_choice(subject: ib.Subject, tmp_path: Pat
     assert ib.score(written(tmp_path, data), subject).metrics["heads"]["chosen"]["size"] == 0
 
 
+def both_of(content: Any, graph: Graph) -> tuple[EdgeScores, Circuit | None]:
+    read = from_circuit_file(content, graph)
+    return read.scores, read.circuit
+
+
 @given(st.builds(Graph, st.integers(1, 3), st.integers(1, 3)), st.data())
 @settings(deadline=None, max_examples=30)
 def test_there_and_back(graph: Graph, data: st.DataObject) -> None:
@@ -211,16 +216,42 @@ def test_there_and_back(graph: Graph, data: st.DataObject) -> None:
     scores = EdgeScores(graph, data.draw(st.lists(numbers, min_size=graph.n_edges, max_size=graph.n_edges)))
     circuit = Circuit(graph, data.draw(st.frozensets(st.sampled_from(graph.edges), min_size=1)))
     content = json.loads(json.dumps(to_circuit_file(scores, circuit, 4), allow_nan=False))
-    read, chosen = from_circuit_file(content, graph)
+    read, chosen = both_of(content, graph)
     assert np.array_equal(read.values, scores.values)
     assert chosen == (None if len(circuit.edges) == graph.n_edges else circuit)
     del content[APART]
-    read, chosen = from_circuit_file(content, graph)
+    read, chosen = both_of(content, graph)
     for name, value in zip(graph.edges, read.values):
         writer, reader = name.split("->")
         both = [f"{each}->{reader}" for each in (("embed", "pos") if writer in ("embed", "pos") else (writer,))]
         assert value == max(scores.values[graph.edge_index[each]] for each in both)
         assert chosen is None or (name in chosen.edges) == any(each in circuit.edges for each in both)
+
+
+@pytest.mark.parametrize("suffix", ["json", "pt"])
+def test_scores_of_nodes_rank_the_nodes(subject: ib.Subject, tmp_path: Path, suffix: str) -> None:
+    """Not what edges say of them; and where the file says nothing of edges, an edge has its lower node's score."""
+    graph, truth = subject.circuit.graph, subject.circuit
+    own = {name: -float(name in truth.nodes) - i / 100 for i, name in enumerate(graph.nodes)}
+    data = recorded()
+    for name, score in own.items():
+        data["nodes"][name]["score"] = score
+    if suffix == "pt":
+        vector = torch.tensor([torch.nan, *own.values()])  # the input has no score
+        data = matrix_of(data) | {"nodes_scores": vector}
+    result, plain = ib.score(written(tmp_path, data, f"own.{suffix}"), subject), ib.score(RECORDED, subject)
+    assert result.record["node_scores"] and not plain.record["node_scores"]
+    assert result.metrics["nodes"]["auroc"] == result.metrics["nodes"]["identifiable"]["auroc"] == 0
+    assert result.metrics["nodes"]["auroc"] < plain.metrics["nodes"]["auroc"]
+    assert result.metrics["heads"] == plain.metrics["heads"] and result.metrics["edges"] == plain.metrics["edges"]
+    turned = ib.score(tmp_path / f"own.{suffix}", subject, absolute=True)
+    assert turned.metrics["nodes"]["auroc"] == 1
+    if suffix == "json":
+        for entry in data["edges"].values():
+            entry.update(score=0.0, in_graph=False)
+        alone = ib.score(written(tmp_path, data, "alone.json"), subject).scores
+        ends = {**own, "embed": np.inf, "pos": np.inf}
+        assert alone.values.tolist() == EdgeScores.of_nodes(graph, ends).values.tolist()
 
 
 # What is refused
@@ -230,6 +261,10 @@ def edge(**change: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data["edges"]["a0.h1->m0"].update(change)
 
 
+def node(name: str, score: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda data: data["nodes"].update({name: {"in_graph": True, "score": score}})
+
+
 def config(**change: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data["cfg"].update(change)
 
@@ -237,11 +272,13 @@ def config(**change: Any) -> Callable[[dict[str, Any]], None]:
 DAMAGED: dict[str, tuple[Any, str]] = {
     "a list": ([], "list instead of an object"),
     "a number": (3, "int instead of an object"),
-    "nothing": ("", "not JSON"),
-    "truncated": (RECORDED.read_text()[:900], "not JSON"),
-    "no text": ("\x00\x01", "not JSON"),
-    "nested": ("[" * 100_000, "not JSON"),
-    "huge number": ('{"cfg": ' + "9" * 5000 + "}", "not JSON"),
+    "nothing": ("", "unreadable: "),
+    "truncated": (RECORDED.read_text()[:900], "unreadable: "),
+    "no text": ("\x00\x01", "unreadable: "),
+    "nested": ("[" * 100_000, "nested too deeply"),
+    "huge number": ('{"cfg": ' + "9" * 5000 + "}", "is larger than any float"),
+    "a key twice": ('{"cfg": 1, "nodes": {"m0": {"score": 1, "score": 2}}}', "the key 'score' is there twice"),
+    "infinity as a number": ('{"score": -1e999}', "'-1e999' is larger than any float"),
     "empty": ({}, "n_layers and n_heads are [None, None]"),
     "no edges": (lambda data: data.pop("edges"), "no object 'edges'"),
     "edges are a list": (lambda data: data.update(edges=["a0.h1->m0"]), "no object 'edges'"),
@@ -263,7 +300,17 @@ DAMAGED: dict[str, tuple[Any, str]] = {
     "score as a truth": (edge(score=True), "score of edge a0.h1->m0 is 'True', expected float"),
     "no score": (edge(score=None), "score of edge a0.h1->m0 is 'None', expected float"),
     "score is nan": (edge(score=float("nan")), "NaN is not JSON"),
-    "score too large": (edge(score=10**400), "a score is larger than any float"),
+    "score too large": (edge(score=10**400), "is larger than any float"),
+    "a node score as text": (node("a0.h0", "1"), "score of node a0.h0 is '1', expected float"),
+    "a node without a score": (node("m0", 1.0), "score of node a0.h0 is 'None', expected float"),
+    "a score of another node": (node("m7", 1.0), "no node 'm7'"),
+    "nodes are a list": (lambda data: data.update(nodes=["m0"]), "'nodes' is no object"),
+    "another score apart": (
+        lambda data: data.update(
+            {APART: {f"{each}->m0": {"score": 9.0, "in_graph": True} for each in ("embed", "pos")}}
+        ),
+        "of edge input->m0 is",
+    ),
     "in_graph as a number": (edge(in_graph=1), "in_graph of edge a0.h1->m0 is '1', expected bool"),
     "apart is a list": (lambda data: data.update({APART: [1]}), "no object 'edges'"),
     "a circuit of nothing": ({"n_layers": 2, "n_heads": 4, "granularity": "edges"}, "not a circuit: KeyError('edges')"),
@@ -317,6 +364,10 @@ def scores(change: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, Any]], 
     return lambda data: data.update(edges_scores=change(data["edges_scores"]))
 
 
+def node_scores(values: torch.Tensor) -> Callable[[dict[str, Any]], Any]:
+    return lambda data: data.update(nodes_scores=values)
+
+
 MATRICES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no writers": (lambda data: data.pop("src_nodes"), "src_nodes are not those of 2 layers of 4 heads"),
     "fewer readers": (lambda data: data["dst_nodes"].pop(), "dst_nodes are not those"),
@@ -327,7 +378,10 @@ MATRICES: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "spread": (scores(lambda old: torch.zeros(1).expand(10**9, 27)), "edges_scores is (1000000000, 27)"),
     "sparse": (scores(torch.Tensor.to_sparse), "edges_scores is no plain tensor"),
     "whole numbers": (scores(torch.Tensor.long), "of torch.int64"),
-    "nan": (scores(lambda old: old.fill_(torch.nan)), "is NaN"),
+    "nan": (scores(lambda old: old.fill_(torch.nan)), "is nan, expected a finite number"),
+    "infinity": (scores(lambda old: old.fill_(torch.inf)), "is inf, expected a finite number"),
+    "a node's infinity": (node_scores(torch.full((11,), torch.inf)), "score of node a0.h0 is inf, expected a finite"),
+    "scores of other nodes": (node_scores(torch.ones(3)), "nodes_scores is (3,) of torch.float32"),
     "lists": (scores(torch.Tensor.tolist), "edges_scores is no plain tensor"),
     "nothing in graph": (lambda data: data["edges_in_graph"].resize_(0), "edges_in_graph is (0,) of torch.bool"),
 }
@@ -348,9 +402,10 @@ def test_no_code_is_run(cli: Callable, tmp_path: Path, monkeypatch: pytest.Monke
 
     for name, save in (("new.pt", torch.save), ("old.pt", lambda data, path: path.write_bytes(pickle.dumps(data)))):
         save(matrix_of(recorded()) | {"cfg": Code()}, tmp_path / name)
-        refused(cli, tmp_path / name, "not a file of plain data and tensors")
+        refused(cli, tmp_path / name, "the pickle names posix.mkdir" if name == "new.pt" else "not a zip file")
     (tmp_path / "text.pt").write_text("{}")
-    refused(cli, tmp_path / "text.pt", "not a file of plain data and tensors")
+    refused(cli, tmp_path / "text.pt", "not a zip file")
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize(

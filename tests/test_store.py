@@ -162,7 +162,7 @@ def test_without_a_circuit_every_edge_is_in_the_graph() -> None:
 def test_files_of_others_can_be_read() -> None:
     data = to_circuit_file(some_scores(), None, 64)
     theirs = {key: data[key] for key in ("cfg", "nodes", "edges")}
-    read, _ = from_circuit_file(theirs)
+    read = from_circuit_file(theirs).scores
     at = GRAPH.edge_index
     assert read.values[at["pos->m0"]] == read.values[at["embed->m0"]] == data["edges"]["input->m0"]["score"]
     assert read.values[at["m0->m1"]] == data["edges"]["m0->m1"]["score"]

@@ -240,7 +240,8 @@ def version_of(certificate: Mapping[str, Any]) -> int:
 class Headline:
     """The few numbers of a certificate that lists, ranks and runs use; None for what a card does not hold.
 
-    `certified` is about the present version: one of version 1 certifies less. `positions` and `zero` are the accuracies
+    `certified` is about the present version: one of version 1 certifies less. It is what the numbers say: a yes beside
+    numbers that do not meet every demand is none. `positions` and `zero` are the accuracies
     with all outside edges replaced, at `edges`. `met` counts the demands that are met, and `lowest` is their lowest
     share.
     """
@@ -268,11 +269,12 @@ class Headline:
             made = demands(stored)
             shares = [each.share for each in made if each.share is not None]
             reached = {"met": sum(each.is_met for each in made), "lowest": min(shares)}
+            meets = stored["threshold"] >= THRESHOLD and all(each.is_met for each in made)
         except (AttributeError, KeyError, TypeError):
-            reached = {}
+            reached, meets = {}, False
         numbers = {name: stored.get(name) for name in ("accuracy", "iia_min", "strict_min", "edges", "exclusive")}
         inside = {name: (stored.get(name) or {}).get("edges") for name in ("positions", "zero")}
-        certified = bool(stored.get("certified")) and version == VERSION
+        certified = stored.get("certified") is True and version == VERSION and meets
         return cls(version, certified, **numbers, **inside, **reached)
 
     @property

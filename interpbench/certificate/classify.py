@@ -21,7 +21,6 @@ from interpbench.cases.reference import defined
 from interpbench.certificate.certificate import THRESHOLD
 from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.graph.circuit import Circuit
-from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.transformer.model import Transformer
@@ -122,10 +121,10 @@ class Elimination:
 
     def answers_kept(self, kept: Bool[np.ndarray, "circuit edge"]) -> Float[np.ndarray, " circuit"]:
         """Share of answers that stay with these true edges and nothing else."""
-        graph, resampled = self.problem.graph, self.problem.ablation in ("resample", "positions")
+        graph = self.problem.graph
         every = np.zeros((len(kept), graph.n_edges), dtype=bool)
         every[:, self.true] = kept & ~self.unchanged[graph.edge_writer[self.true]]
-        every = np.array([_on_paths(graph, each, resampled) for each in every])
+        every = self.problem.on_paths(every)
         keys = [np.packbits(each).tobytes() for each in every]
         new = {key: i for i, key in enumerate(keys) if key not in self._known}
         if new:
@@ -140,14 +139,3 @@ class Elimination:
         close = shares >= THRESHOLD - doubt
         shares[close] = self.problem.answers_kept(masks[close])
         return shares.cpu().numpy()
-
-
-def _on_paths(graph: Graph, kept: Bool[np.ndarray, " edge"], resampled: bool) -> Bool[np.ndarray, " edge"]:
-    """The kept edges that lie on a path of kept edges to the logits and, if `resampled`, from the inputs.
-
-    A node that no input reaches computes what it computes in the other run. That is what its cut edges carry only if
-    values are resampled.
-    """
-    live = np.append(graph.live_writers(kept), True)  # the last: the logits
-    kept = kept & live[graph.reader_writer[graph.edge_reader]]
-    return kept & graph.reached_writers(kept)[graph.edge_writer] if resampled else kept

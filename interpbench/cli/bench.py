@@ -135,7 +135,7 @@ def _print(plan: "Plan", out: Path, failures: "list[Failure]", metric: str, as_j
     from interpbench.report.formats import as_json as plain
     from interpbench.report.runs import read_folders
 
-    runs, damaged = read_folders((job.folder for job in plan.jobs), out)
+    runs, damaged = read_folders({job.folder: job.model for job in plan.jobs}, out)
     comparison = compare(runs, metric)
     if as_json:
         content = {**plain(comparison, [*failures, *damaged]), **_left_out(plan)}

@@ -117,7 +117,8 @@ def _read_circuit(path: Path, subject: "Subject") -> "tuple[Circuit, EdgeScores 
     from interpbench.graph.circuit import Circuit
     from interpbench.runs.score import read_found
 
-    scores, circuit = read_found(path, subject)
+    content = read_found(path, subject)
+    scores, circuit = content.scores, content.circuit
     if circuit is None:
         return Circuit(scores.graph, frozenset(scores.graph.edges)), scores
     return circuit, None if (scores.values == circuit.mask()).all() else scores

@@ -78,6 +78,8 @@ def _list(part: str, as_json: bool) -> None:
     broken = [plugin.name for plugin in registry.plugins if plugin.error]
     if broken:
         print_lines([f"broken plugins: {', '.join(broken)}; see `interpbench plugins`"])
+    if registry.contested:
+        print_lines([f"provided twice and refused: {', '.join(registry.contested)}; see `interpbench plugins`"])
 
 
 def _print_short(registry: "Registry") -> None:

@@ -31,7 +31,8 @@ def _plugins(context: typer.Context, as_json: AsJson = False) -> None:
 def _provides(plugin: dict[str, Any]) -> str:
     kinds = ("cases", "trainers", "techniques")
     provides = [f"{kind}: {', '.join(plugin[kind])}" for kind in kinds if plugin[kind]]
-    return "; ".join([*provides, *["follows progress"] * plugin["progress"]])
+    contested = [f"{name} is provided twice and refused" for name in plugin["contested"]]
+    return "; ".join([*provides, *["follows progress"] * plugin["progress"], *contested])
 
 
 @plugins.command("new")

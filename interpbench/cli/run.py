@@ -22,7 +22,7 @@ from interpbench.cli.app import (
 )
 from interpbench.cli.choose import Choice
 from interpbench.cli.console import cell, print_json, print_lines, print_table, progress
-from interpbench.errors import InterpbenchError, UsageError, one_line
+from interpbench.errors import InterpbenchError, UsageError, contained, one_line
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
@@ -132,7 +132,8 @@ def _attempt(
         return Outcome(case.name, error=subject)
     published = subject.card.get("kind") == HUB
     try:
-        results = tuple(run_one(technique, subject, **settings, seed=seed) for seed in seeds)
+        with contained(f"the code of case {case.name}"):
+            results = tuple(run_one(technique, subject, **settings, seed=seed) for seed in seeds)
     except Exception as error:  # reported by `run`; the traceback is kept in error.txt
         return Outcome(case.name, error=error, published=published)
     return Outcome(case.name, results, published=published)

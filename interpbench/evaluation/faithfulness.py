@@ -102,7 +102,7 @@ def greedy_circuits(scores: EdgeScores, shares: Sequence[float] = SHARES) -> Boo
     order = greedy_order(graph, np.abs(graph.merge(scores.values, "mib")))
     sizes = np.ceil(np.asarray(shares) * len(order))
     grown = np.argsort(order) < sizes[:, None]
-    return graph.merge(prune(graph, graph.spread(grown, "mib")), "mib") > 0
+    return graph.merge(graph.on_paths(graph.spread(grown, "mib")), "mib") > 0
 
 
 def greedy_order(graph: Graph, scores: Float[np.ndarray, " merged"]) -> Int[np.ndarray, " merged"]:
@@ -125,21 +125,3 @@ def greedy_order(graph: Graph, scores: Float[np.ndarray, " merged"]) -> Int[np.n
         newest = ends[order[-1]][0]
         taken.add(newest)
     return np.array(order)
-
-
-def prune(graph: Graph, kept: Bool[np.ndarray, "*circuit edge"]) -> Bool[np.ndarray, "*circuit edge"]:
-    """The kept edges on a path of kept edges from `embed` or `pos` to the logits.
-
-    An edge into one of the query, key and value of a head continues into every edge that leaves the head.
-    """
-    place = {name: i for i, name in enumerate((*graph.writers, "logits"))}
-    owner = [place[node_of(reader)] for reader in graph.readers]
-    into = [slice(*ends) for ends in zip(graph.starts, graph.starts[1:], strict=False)]
-    fed = np.zeros((*kept.shape[:-1], len(place)), dtype=bool)
-    live = fed.copy()
-    fed[..., [place["embed"], place["pos"]]] = live[..., place["logits"]] = True
-    for node, edges, n in zip(owner, into, graph.fan_in, strict=True):
-        fed[..., node] |= (kept[..., edges] & fed[..., :n]).any(-1)
-    for node, edges, n in reversed(list(zip(owner, into, graph.fan_in, strict=True))):
-        live[..., :n] |= kept[..., edges] & live[..., node, None]
-    return kept & fed[..., graph.edge_writer] & live[..., np.array(owner)[graph.edge_reader]]

@@ -21,30 +21,41 @@ from interpbench.graph.ranking import auroc, average_precision, rates, roc
 from interpbench.problem.technique import Discovery
 
 
-def judge(discovery: Discovery, truth: Circuit, classes: EdgeClasses | None = None) -> dict[str, dict[str, Any]]:
+def judge(
+    discovery: Discovery,
+    truth: Circuit,
+    classes: EdgeClasses | None = None,
+    nodes: Float[np.ndarray, " node"] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Metrics at `edges`, `heads` and `nodes` granularity; plain JSON.
 
     Each has the size `n` of the universe, the number of its `true` members, `auroc`, `average_precision`, the corners
     of the `roc` curve, and the `rates` of the `chosen` circuit (None if the technique chose none): by construction.
     `identifiable` has the first four for what `classes` say can be seen, and how many are `ignored`; it is None
-    without classes. Raises ValueError if the graph of the scores is not that of the true circuit.
+    without classes. `nodes` are scores of the nodes themselves; without them, a node has the largest score of its
+    edges. Raises ValueError if the graph of the scores is not that of the true circuit.
     """
     if discovery.scores.graph != truth.graph:
         raise ValueError(f"scores over {discovery.scores.graph}, expected {truth.graph}")
-    return {granularity: _judge(discovery, truth, classes, granularity) for granularity in GRANULARITIES}
+    scores = {each: truth.graph.merge(discovery.scores.values, each) for each in GRANULARITIES}
+    scores |= {} if nodes is None else {"nodes": nodes}
+    return {each: _judge(discovery.circuit, scores[each], truth, classes, each) for each in GRANULARITIES}
 
 
 def _judge(
-    discovery: Discovery, truth: Circuit, classes: EdgeClasses | None, granularity: Granularity
+    chosen: Circuit | None,
+    scores: Float[np.ndarray, " n"],
+    truth: Circuit,
+    classes: EdgeClasses | None,
+    granularity: Granularity,
 ) -> dict[str, Any]:
     true = truth.members(granularity)
-    scores = truth.graph.merge(discovery.scores.values, granularity)
     fpr, tpr = roc(scores, true)
     return {
         "identifiable": _identifiable(scores, truth, classes, granularity),
         **_ranking(scores, true),
         "roc": None if fpr is None or tpr is None else {"fpr": fpr.tolist(), "tpr": tpr.tolist()},
-        "chosen": None if discovery.circuit is None else rates(discovery.circuit.members(granularity), true),
+        "chosen": None if chosen is None else rates(chosen.members(granularity), true),
     }
 
 

@@ -82,7 +82,7 @@ class Circuit:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScores:
-    """One score per edge; a higher score ranks the edge higher. `values` is float64 `[edge]`.
+    """One score per edge; a higher score ranks the edge higher. `values` is float64 `[edge]`, a copy of what was given.
 
     Infinity is allowed (an edge that was never ablated), NaN is not. Raises ValueError for NaN or another length.
     """
@@ -91,7 +91,7 @@ class EdgeScores:
     values: np.ndarray
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float64)
+        values = np.array(self.values, dtype=np.float64)
         if values.shape != (self.graph.n_edges,):
             raise ValueError(f"scores have shape {values.shape}, expected ({self.graph.n_edges},): one per edge")
         if np.isnan(values).any():

@@ -163,12 +163,22 @@ class Graph:
                 live[: self.fan_in[r]] |= kept[self.starts[r] : self.starts[r + 1]]
         return live[:-1]
 
-    def reached_writers(self, kept: np.ndarray) -> np.ndarray:
-        """Which writers the inputs reach along kept edges, and they themselves; bool `[writer]` from bool `[edge]`."""
-        reached = np.arange(len(self.writers) + 1) < len(INPUTS)  # the last: the logits
-        for r, writer in enumerate(self.reader_writer):
-            reached[writer] |= (reached[: self.fan_in[r]] & kept[self.starts[r] : self.starts[r + 1]]).any()
-        return reached[:-1]
+    def on_paths(self, kept: np.ndarray, from_inputs: bool = True) -> np.ndarray:
+        """The kept edges on a path of kept edges to the logits and, unless `from_inputs` is False, from the inputs.
+
+        Bool `[*circuit, edge]`. An edge into one of the query, key and value of a head continues into every edge that
+        leaves the head.
+        """
+        owner = np.where(self.reader_writer < 0, len(self.writers), self.reader_writer)  # the last: the logits
+        into = [slice(*ends) for ends in zip(self.starts, self.starts[1:], strict=False)]
+        live = np.zeros((*kept.shape[:-1], len(self.writers) + 1), dtype=bool)
+        fed = np.full_like(live, not from_inputs)
+        fed[..., : len(INPUTS)] = live[..., -1] = True
+        for node, edges, n in zip(owner, into, self.fan_in, strict=True):
+            fed[..., node] |= (kept[..., edges] & fed[..., :n]).any(-1)
+        for node, edges, n in reversed(list(zip(owner, into, self.fan_in, strict=True))):
+            live[..., :n] |= kept[..., edges] & live[..., node, None]
+        return kept & fed[..., self.edge_writer] & live[..., owner[self.edge_reader]]
 
     @cached_property
     def _merged(self) -> dict[Granularity, tuple[tuple[str, ...], np.ndarray]]:

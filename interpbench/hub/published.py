@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +23,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json
 from interpbench.catalogue.facts import facts_of
 from interpbench.errors import InterpbenchError, brief, first_line, shown
-from interpbench.files import MEGABYTE, read_bytes, read_json
+from interpbench.files import MEGABYTE, read_bytes, read_json, read_torch
 from interpbench.hub.edges import parse_edges
 from interpbench.hub.unpickle import read_plain
 from interpbench.subjects.folder import check_fit, sound_model
@@ -120,26 +119,10 @@ def _weights(path: Path, config: Config) -> dict[str, Tensor]:
 
 
 def _state_dict(path: Path) -> dict[str, Any]:
-    size = len(_bytes(path))
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = archive.infolist()
-        if any(each.compress_type for each in inside) or sum(each.file_size for each in inside) > size:
-            raise ValueError("larger inside than outside")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive makes zipfile and PyTorch raise almost anything
-        raise ValueError(_cause(error)) from None
+    state = read_torch(path, LARGEST[path.name])
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise ValueError(f"{shown(state)} where named weights belong")
     return state
-
-
-def _cause(error: Exception) -> str:
-    """One line without PyTorch's advice to load the file unsafely."""
-    name = re.search(r"GLOBAL (\S+)", str(error))
-    if name:
-        return f"the pickle names {brief(name[1])}, which is not admitted"
-    return "not weights alone" if "weights_only" in str(error) else f"unreadable: {first_line(error)}"
 
 
 def _fewer_words(

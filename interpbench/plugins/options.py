@@ -3,7 +3,7 @@
 The defaults and help texts stand once, in the dataclass: `field(default=10, metadata={"help": "..."})`. Fields are
 bool, int, float, str, a `Literal`, one of these or None, or a tuple of one of these (`tuple[float, ...]`: separated
 by commas). A trailing underscore is dropped, so that `lambda_` is `--lambda`. A bool is `--name/--no-name`, or
-what the metadata says: `{"flags": "--edgewise/--nodewise"}`.
+what the metadata says: `{"flags": "--edgewise/--nodewise"}`. So do bounds of numbers: `{"least": 0, "most": 1}`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,20 @@ def make_config(config: type, options: Mapping[str, Any], owner: str) -> Any:
         if not _fits(value, hints[name]):
             raise UsageError(f"{owner}: {name} is {value!r}, expected {_type_name(hints[name])}")
     try:
-        return config(**options)
+        return check_bounds(config(**options), owner)
     except ValueError as error:
         raise UsageError(f"{owner}: {error}") from None
+
+
+def check_bounds(config: Any, owner: str) -> Any:
+    """The same configuration. Raises UsageError for a number that is not within its option's bounds, or is NaN."""
+    for field in dataclasses.fields(config):
+        value, least, most = getattr(config, field.name), field.metadata.get("least"), field.metadata.get("most")
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if number is not None and not ((least is None or number >= least) and (most is None or number <= most)):
+                bounds = [f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None)
+                raise UsageError(f"{owner}: {field.name.rstrip('_')} is {number}, expected {' and '.join(bounds)}")
+    return config
 
 
 def parse_value(config: type, name: str, text: str, owner: str) -> tuple[str, Any]:
@@ -125,6 +136,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any, owner: str) -> inspect.
         (item,) = set(get_args(hint)) - {...}
         kind |= {"parser": _list_parser(item), "metavar": f"{_type_name(item)},...", "show_default": _listed(default)}
         hint = Any
+    elif hint in (int, float):
+        kind |= {"min": field.metadata.get("least"), "max": field.metadata.get("most")}
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from interpbench.errors import one_line
+from interpbench.errors import contained, one_line
 
 LOG = logging.getLogger("interpbench")
 """If the caller sets no handler, Python writes warnings to stderr."""
@@ -62,7 +62,8 @@ def notifier(listeners: Mapping[str, Listener]) -> Callable[[ProgressEvent], Non
     def notify(event: ProgressEvent) -> None:
         for plugin, listener in list(listening.items()):
             try:
-                listener(event=event)
+                with contained(f"plugin {plugin}"):
+                    listener(event=event)
             except Exception as error:  # an error in a plugin must not stop the work
                 del listening[plugin]
                 LOG.warning("plugin '%s' failed and gets no further events: %s", plugin, one_line(error))

@@ -1,7 +1,8 @@
 """Find plugins, isolate the broken ones, look up cases, properties, trainers and techniques by name.
 
 Each plugin is imported and called in a manager of its own, so that a plugin that fails does not affect the others; its
-row holds the error. Core's own cases and trainers come first, through the same hooks.
+row holds the error. Core's own cases and trainers come first, through the same hooks, and keep their names. A name that
+two plugins provide belongs to neither: it is refused where it is used.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interpbench.trainers.trainer import Trainer
 
 CORE = ("interpbench.cases", "interpbench.properties", "interpbench.trainers")
+CORE_OWNERS = tuple(f"plugin '{module.rpartition('.')[2]}' of interpbench" for module in CORE)
 SINGULAR = {"cases": "case", "properties": "property", "trainers": "trainer", "techniques": "technique"}
 RESTRICT = "INTERPBENCH_PLUGINS"
 """Environment variable: names of the plugins to load, separated by commas; if empty, only core's own are loaded."""
@@ -47,23 +49,33 @@ class Plugin:
     techniques: tuple[str, ...] = ()
     progress: bool = False
     """Whether it implements `interpbench_progress`."""
+    contested: tuple[str, ...] = ()
+    """Which of these another plugin provides too, such as `technique eap`."""
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that plugins provide, by name; `listeners` are their `interpbench_progress`, by plugin."""
+    """Everything that plugins provide, by name; `listeners` are their `interpbench_progress`, by plugin.
+
+    `contested` has the owners of each name that several plugins provide, such as `technique eap`.
+    """
 
     cases: Mapping[str, Case] = field(default_factory=dict)
     properties: Mapping[str, Property] = field(default_factory=dict)
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     techniques: Mapping[str, Technique] = field(default_factory=dict)
     listeners: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    contested: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
 
     def case(self, name: str) -> Case:
         """The case of that name, installed or generated. Raises UsageError, with the nearest name, if there is none."""
-        if name not in self.cases and (generated := generated_case(name, self.properties)) is not None:
+        generated = generated_case(name, self.properties)
+        if generated is not None and name in self.cases:
+            of = property_of(name)
+            raise UsageError(f"case '{name}' is provided by a plugin, but names a generated case of '{of}'")
+        if generated is not None:
             return generated
         planted = property_of(name)
         if name not in self.cases and planted is not None:
@@ -85,6 +97,11 @@ class Registry:
     def _get(self, kind: str, known: Mapping[str, Any], name: str) -> Any:
         if name in known:
             return known[name]
+        if owners := self.contested.get(f"{kind} {name}"):
+            raise UsageError(
+                f"{kind} '{name}' is provided by {' and by '.join(owners)}; uninstall one, or load only the other "
+                f"({RESTRICT}=NAME,...)"
+            )
         message = unknown(kind, name, known)
         if "did you mean" not in message:
             message += f"; there are: {', '.join(known)}" if known else "; none is installed"
@@ -99,31 +116,47 @@ def load_case(name: str) -> Case:
 
 def load() -> Registry:
     """Everything that core and the installed plugins provide. An error of a plugin goes into its row, never raised."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {kind: {} for kind in SINGULAR}
+    found: dict[str, dict[str, list[tuple[Any, str]]]] = {kind: {} for kind in SINGULAR}
     listeners: dict[str, Callable[..., Any]] = {}
     rows = []
     for name, distribution, version, importer in _sources():
+        owner = f"plugin '{name}' of {distribution}"
         try:
             provided, listener = _ask(importer())
-            for kind, things in provided.items():
-                for thing in things:
-                    _, owner = found[kind].get(thing, (None, None))
-                    if owner is not None:
+            for kind, thing in ((kind, thing) for kind, things in provided.items() for thing in things):
+                for _, other in found[kind].get(thing, ()):
+                    if other in CORE_OWNERS:
                         raise ValueError(
-                            f"{SINGULAR[kind]} '{thing}' is also provided by {owner}, which keeps the name"
+                            f"{SINGULAR[kind]} '{thing}' is also provided by {other}, which keeps the name"
                         )
         except (Exception, SystemExit) as error:  # a plugin may raise anything; it goes into its row
             rows.append(Plugin(name, distribution, version, error=kind_and_line(error)))
             continue
         for kind, things in provided.items():
-            found[kind] |= {thing: (value, f"plugin '{name}' of {distribution}") for thing, value in things.items()}
+            for thing, value in things.items():
+                found[kind].setdefault(thing, []).append((value, owner))
         cases, properties, trainers, techniques = (tuple(provided[kind]) for kind in found)
         names = (cases, properties, trainers, techniques)
         rows.append(Plugin(name, distribution, version, *names, progress=listener is not None))
         if listener is not None:
             listeners[name] = listener
-    by_name = {kind: {name: things[name][0] for name in sorted(things, key=_natural)} for kind, things in found.items()}
-    return Registry(listeners=listeners, plugins=tuple(rows), **by_name)
+    contested = {
+        f"{SINGULAR[kind]} {thing}": tuple(owner for _, owner in offers)
+        for kind, things in found.items()
+        for thing, offers in things.items()
+        if len(offers) > 1
+    }
+    by_name = {
+        kind: {name: things[name][0][0] for name in sorted(things, key=_natural) if len(things[name]) == 1}
+        for kind, things in found.items()
+    }
+    plugins = tuple(replace(row, contested=_contested(row, contested)) for row in rows)
+    return Registry(listeners=listeners, contested=contested, plugins=plugins, **by_name)
+
+
+def _contested(row: Plugin, contested: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    names = (f"{one} {name}" for kind, one in SINGULAR.items() for name in getattr(row, kind))
+    return tuple(name for name in names if name in contested)
 
 
 def _sources() -> Iterable[tuple[str, str, str, Callable[[], ModuleType]]]:

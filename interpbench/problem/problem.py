@@ -88,6 +88,14 @@ class Problem:
             return self.full
         return self.model(self.clean, mask.to(self.full), self.other)
 
+    def on_paths(self, kept: Bool[np.ndarray, "*circuit edge"]) -> Bool[np.ndarray, "*circuit edge"]:
+        """The kept edges that lie on a path of kept edges to the logits and, with resampled values, from the inputs.
+
+        The others change nothing. A node that no input reaches computes what it computes in the other run. That is what
+        its cut edges carry only if values are resampled.
+        """
+        return self.graph.on_paths(kept, from_inputs=self.ablation in ("resample", "positions"))
+
     def loss(self, logits: Float[Tensor, "*circuit row position out"], kind: Loss) -> Float[Tensor, "*circuit"]:
         """Mean loss over the scored positions, per circuit; differentiable."""
         return self.loss_at_scored(logits.flatten(-3, -2).index_select(-2, self._where), kind)

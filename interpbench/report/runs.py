@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,10 +109,14 @@ def read_runs(roots: Sequence[Path], techniques: Sequence[str] = ()) -> tuple[li
     return named(kept), failures, len(chosen) - len(kept)
 
 
-def read_folders(folders: Iterable[Path], root: Path) -> tuple[list[Run], list[Failure]]:
-    """The complete runs among some run folders below a root, and a failure for every damaged one."""
-    found, failures = read_each(folders, root)
-    return named(found), failures
+def read_folders(subjects: Mapping[Path, str], root: Path) -> tuple[list[Run], list[Failure]]:
+    """The complete runs among some run folders below a root, and a failure for every damaged one.
+
+    Each has the name of its subject beside it: a run may be stored under another name of the same subject.
+    """
+    found, failures = read_each(subjects, root)
+    renamed = [replace(run, record={**run.record, "subject": subjects[run.folder]}) for run in found]
+    return named(renamed), failures
 
 
 def named(found: Sequence[StoredRun]) -> list[Run]:
@@ -150,19 +154,22 @@ def method_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _subject_names(subjects: Iterable[SubjectId]) -> dict[SubjectId, list[str]]:
-    """What tells each subject from the others of its case and model: nothing if it is the only one.
+    """What tells each subject from the others of its model: nothing if no case has several subjects of that model.
 
-    Else its name and the first digits of the hash of its weights, and of its truth if another has the same weights.
+    Else its name, which is the same for the subjects of a suite (`mine/{case}`). If two of a case have the same name,
+    the first digits of the hash of the weights are added, and of the truth if these have the same weights.
     """
     groups: dict[tuple[str, str], list[SubjectId]] = {}
     for each in subjects:
         groups.setdefault((each.case, each.model), []).append(each)
+    shared = {model for (_, model), group in groups.items() if len(group) > 1}
     names: dict[SubjectId, list[str]] = {}
-    for group in groups.values():
+    for (_, model), group in groups.items():
         for each in group:
-            same = [one for one in group if one[:4] == each[:4]]
-            parts = [brief(each.subject), each.weights_hash[:6], *([each.truth_hash[:6]] if len(same) > 1 else [])]
-            names[each] = [" ".join(parts)] if len(group) > 1 else []
+            alike = [one for one in group if one.subject == each.subject]
+            same = [one for one in alike if one.weights_hash == each.weights_hash]
+            hashes = [each.weights_hash[:6]] * (len(alike) > 1) + [each.truth_hash[:6]] * (len(same) > 1)
+            names[each] = [" ".join([brief(each.subject), *hashes])] if model in shared else []
     return names
 
 

@@ -15,15 +15,15 @@ from typing import Any
 from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
 from interpbench.certificate.certificate import Headline
-from interpbench.errors import InterpbenchError, shown
-from interpbench.files import read_json, refuse_existing
+from interpbench.errors import InterpbenchError, contained, shown
+from interpbench.files import refuse_existing
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
 from interpbench.plugins.progress import ProgressEvent, notifier
 from interpbench.processes import tune_process
 from interpbench.subjects.card import card_numbers
 from interpbench.subjects.classes import CLASSES
-from interpbench.subjects.folder import CARD, save_subject
+from interpbench.subjects.folder import read_card, save_subject
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import stored_card
 from interpbench.trainers.trainer import Trainer
@@ -88,11 +88,10 @@ def stored(asked: Asked) -> dict[str, Any]:
 
     Raises InterpbenchError if it cannot be read, or is not a subject of the case as it is now.
     """
-    card = read_json(asked.folder / CARD)
-    stated = card.get("program_digest") if isinstance(card, dict) else None
-    if stated != registry.load().case(asked.case).reference().digest:
+    card = read_card(asked.folder)
+    if card["program_digest"] != registry.load().case(asked.case).reference().digest:
         raise InterpbenchError(
-            f"{asked.folder}: a subject of another program (hash {shown(stated)}); --force replaces it"
+            f"{asked.folder}: a subject of another program (hash {shown(card['program_digest'])}); --force replaces it"
         )
     return card
 
@@ -147,7 +146,8 @@ def make_subject(
     from interpbench.certificate.certify import certify
     from interpbench.certificate.classify import stated_on_card
 
-    trained = trainer.train(case, config, checkpoints, progress)
+    with contained(f"trainer {trainer.name}"):
+        trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
     card = {
         "program_digest": reference.digest,

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, TypedDict, cast
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
@@ -75,13 +77,17 @@ class Judgement(SubjectIdentity):
 
 
 class FileJudgement(Judgement):
-    """The result of `score` for a file; `absolute`: edges were ranked by the absolute value of their scores."""
+    """The result of `score` for a file; `absolute`: edges and nodes were ranked by the absolute value of their scores.
+
+    `node_scores`: nodes were ranked by scores of their own, not by those of their edges.
+    """
 
     ablation: str
     samples: int
     seed: int
     file: str
     absolute: bool
+    node_scores: bool
 
 
 class Record(RunRequest, Judgement):
@@ -151,8 +157,13 @@ def subject_identity(subject: Subject) -> SubjectIdentity:
     }
 
 
-def judgement(found: Discovery, subject: Subject, problem: Problem) -> Judgement:
-    """Compare a discovery with the true circuit of its subject, as the problem's ablation can see it."""
+def judgement(
+    found: Discovery, subject: Subject, problem: Problem, nodes: Float[np.ndarray, " node"] | None = None
+) -> Judgement:
+    """Compare a discovery with the true circuit of its subject, as the problem's ablation can see it.
+
+    `nodes` are scores of the nodes themselves, if there are any.
+    """
     classes, chosen = edge_classes(subject, problem.ablation), found.circuit
     right = None
     if chosen is not None:
@@ -163,7 +174,7 @@ def judgement(found: Discovery, subject: Subject, problem: Problem) -> Judgement
         "subject": subject.name,
         "bare": classes.bare,
         "edge_classes": cast("dict[str, str] | None", classes.of_edges),
-        "metrics": {**judge(found, subject.circuit, classes), "chosen": right},
+        "metrics": {**judge(found, subject.circuit, classes, nodes), "chosen": right},
         "circuit": None if found.circuit is None else found.circuit.to_json(),
         "truth": subject.circuit.to_json(),
     }

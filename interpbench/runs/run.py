@@ -14,11 +14,13 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import scored_positions
 from interpbench.cases.reference import defined
-from interpbench.errors import UsageError
+from interpbench.errors import UsageError, contained
 from interpbench.evaluation.protocols import ProtocolName, configure, protocol_metrics
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.plugins import checks, registry
+from interpbench.plugins.options import check_bounds
 from interpbench.problem.ablation import Ablation
+from interpbench.problem.lent import lent
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.problem.technique import Technique
 from interpbench.runs import store
@@ -71,23 +73,25 @@ def run(
     already stored there (of a technique of the same name and version) is read instead of run, unless `force`.
 
     Raises UsageError for names that do not exist and options that do not fit, InterpbenchError for a damaged subject
-    or stored run, and any error of the technique.
+    or stored run and for a technique that changes its problem or exits, and any error of the technique.
     """
     conditions = Conditions(samples, seed, ablation, unique, protocol)
     method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
-    config = configure(method, options, protocol) if config is None else config
+    config = configure(method, options, protocol) if config is None else check_bounds(config, method.name)
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     request = run_request(method, config, subject, conditions)
     folder = None if out is None else store.run_folder(out, request)
-    if folder is not None and not force and (stored := store.read(folder)) is not None:
+    if folder is not None and not force and (stored := store.read_of(folder, request)) is not None:
         return Result(stored.record["metrics"], stored.scores, stored.circuit, stored.record, folder)
 
     problem = problem_of(subject, conditions)
     with _traceback_kept(folder):
-        began = time.perf_counter()
-        with counting() as passes:
-            found = method.discover(problem, config)
-        seconds = time.perf_counter() - began
+        who = f"technique {method.name}"
+        with lent(problem, who) as theirs:
+            began = time.perf_counter()
+            with counting() as passes, contained(who):
+                found = method.discover(theirs, config)
+            seconds = time.perf_counter() - began
         verdict = judgement(found, subject, problem)
         verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
     per_row = {name: getattr(passes, name) / len(problem.clean) for name in ("forward", "backward")}

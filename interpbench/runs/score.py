@@ -10,8 +10,8 @@ import numpy as np
 from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.protocols import ProtocolName, protocol_metrics
-from interpbench.graph.circuit import Circuit, EdgeScores
-from interpbench.graph.circuit_file import read_circuit_file
+from interpbench.graph.circuit import EdgeScores
+from interpbench.graph.circuit_file import CircuitFile, read_circuit_file
 from interpbench.problem.ablation import Ablation
 from interpbench.problem.technique import Discovery
 from interpbench.runs.record import Conditions, FileJudgement, judgement
@@ -32,33 +32,36 @@ def score(
     """Judge a circuit file against the true circuit of a case's subject (or of the subject given).
 
     `interpbench.graph.circuit_file.read_circuit_file` lists the accepted formats: ours, MIB's and EAP-IG's. `absolute`
-    ranks edges by the absolute value of their scores, as EAP-IG does. What the file's circuit keeps of the answers is
-    measured under `ablation`, on the data of a run with default settings; `protocol` adds its metrics.
+    ranks edges and nodes by the absolute value of their scores, as EAP-IG does. Nodes rank by scores of their own if
+    the file has them, else by those of their edges. What the file's circuit keeps of the answers is measured under
+    `ablation`, on the data of a run with default settings; `protocol` adds its metrics.
 
     Raises UsageError if the file, case or model does not exist or if the circuit's graph is not the subject's,
     InterpbenchError for a damaged file.
     """
     subject = case if isinstance(case, Subject) else load_subject(case, model)
     path = Path(file)
-    scores, circuit = read_found(path, subject)
+    content, conditions = read_found(path, subject), Conditions(ablation=ablation, protocol=protocol)
+    scores, nodes = content.scores, content.nodes
     if absolute:
-        scores = EdgeScores(scores.graph, np.abs(scores.values))
-    found, conditions = Discovery(scores, circuit), Conditions(ablation=ablation, protocol=protocol)
+        scores, nodes = EdgeScores(scores.graph, np.abs(scores.values)), None if nodes is None else np.abs(nodes)
+    found = Discovery(scores, content.circuit)
     problem = problem_of(subject, conditions)
-    verdict = judgement(found, subject, problem)
+    verdict = judgement(found, subject, problem, nodes)
     verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
-    about = {"ablation": ablation, "samples": conditions.samples, "seed": conditions.seed}
-    record = cast(FileJudgement, {**verdict, **about, "file": str(path), "absolute": absolute})
-    return Result(record["metrics"], scores, circuit, record, path)
+    about = {"ablation": ablation, "samples": conditions.samples, "seed": conditions.seed, "file": str(path)}
+    how = {"absolute": absolute, "node_scores": nodes is not None}
+    record = cast(FileJudgement, {**verdict, **about, **how})
+    return Result(record["metrics"], scores, content.circuit, record, path)
 
 
-def read_found(path: Path, subject: Subject) -> tuple[EdgeScores, Circuit | None]:
-    """Edge scores and the chosen circuit in a file (`read_circuit_file`). Raises the errors of `score`."""
+def read_found(path: Path, subject: Subject) -> CircuitFile:
+    """The content of a file (`read_circuit_file`). Raises the errors of `score`."""
     if not path.is_file():
         raise UsageError(f"no file {path}")
     try:
         return read_circuit_file(path, subject.model.graph)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InterpbenchError(f"{path}: {error}") from None

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from interpbench.certificate.edge_classes import EDGE_CLASSES
 from interpbench.errors import InterpbenchError, shown
 from interpbench.files import read_json, write_text
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.circuit_file import from_circuit_file, to_circuit_file
 from interpbench.graph.graph import GRANULARITIES
-from interpbench.runs.record import SCHEMA, Record, RunRequest, digest
+from interpbench.runs.record import SCHEMA, Record, RunRequest, digest, plain
 
 RUN, SCORES, ERROR = "run.json", "scores.json", "error.txt"
 
@@ -39,7 +41,7 @@ class StoredRun:
     def scores(self) -> EdgeScores:
         """The edge scores, read on first use. Raises InterpbenchError if their file is damaged or missing."""
         try:
-            return from_circuit_file(read_json(self.folder / SCORES))[0]
+            return from_circuit_file(read_json(self.folder / SCORES), self.truth.graph).scores
         except (InterpbenchError, ValueError) as error:
             raise _damaged(self.folder, error) from None
 
@@ -55,10 +57,26 @@ def read(folder: Path) -> StoredRun | None:
         return None
     try:
         record = _checked(read_json(folder / RUN))
-        circuit, truth = record["circuit"], Circuit.from_json(record["truth"])
-        return StoredRun(folder, record, None if circuit is None else Circuit.from_json(circuit), truth)
+        truth = Circuit.from_json(record["truth"])
+        circuit = None if record["circuit"] is None else Circuit.from_json(record["circuit"])
+        if circuit is not None and circuit.graph != truth.graph:
+            raise ValueError(f"{RUN}: a circuit of {circuit.graph}, but a truth of {truth.graph}")
+        for edge, kind in (record["edge_classes"] or {}).items():
+            if edge not in truth.edges or kind not in EDGE_CLASSES:
+                raise ValueError(f"{RUN}: {shown(kind)} is no class of a true edge {shown(edge)}")
+        return StoredRun(folder, record, circuit, truth)
     except (InterpbenchError, ValueError) as error:
         raise _damaged(folder, error) from None
+
+
+def read_of(folder: Path, request: RunRequest) -> StoredRun | None:
+    """As `read`, for a folder that `run_folder` named. Raises InterpbenchError also if the run there is another one."""
+    stored = read(folder)
+    if stored is not None:
+        for name, value in plain(request).items():
+            if stored.record[name] != value:
+                raise _damaged(folder, f"{RUN} is of another run: {name} is {shown(stored.record[name])}")
+    return stored
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
@@ -76,20 +94,48 @@ def _checked(record: Any) -> Record:
     for key, kinds in _KINDS.items():
         if not isinstance(record[key], kinds):
             raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
-    for granularity in GRANULARITIES:
-        metrics = record["metrics"].get(granularity)
-        if not isinstance(metrics, dict) or "auroc" not in metrics:
-            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+    _check_numbers("passes", record["passes"])
+    _check_metrics(record["metrics"])
     return cast(Record, record)
 
 
+def _check_metrics(metrics: dict[str, Any]) -> None:
+    """Raise ValueError unless what is compared later has numbers, and shares where these belong."""
+    _check_numbers("chosen", metrics.get("chosen"))
+    for granularity in GRANULARITIES:
+        judged = metrics.get(granularity)
+        if not isinstance(judged, dict) or "auroc" not in judged:
+            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+        _check_numbers(granularity, judged, SHARES)
+        for part in ("identifiable", "chosen"):
+            _check_numbers(f"{granularity}.{part}", judged.get(part))
+    for protocol, names in (("paper", ("area",)), ("mib", ("auroc", "cpr", "cmd"))):
+        _check_numbers(protocol, metrics.get(protocol), names)
+
+
+def _check_numbers(where: str, found: Any, names: Sequence[str] | None = None) -> None:
+    if not isinstance(found, dict | None):
+        raise ValueError(f"{RUN}: {where} is {shown(found)}")
+    for name in names or found or ():
+        value = (found or {}).get(name)
+        if not isinstance(value, int | float | None):
+            raise ValueError(f"{RUN}: {where}.{name} is {shown(value)}")
+        if name in SHARES and value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{RUN}: {where}.{name} is {shown(value)}, expected a share")
+
+
+SHARES = ("auroc", "average_precision")
+"""Metrics from 0 to 1."""
+
+
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("case", "model", "subject", "weights_hash", "truth_hash", "technique", "digest"), str),
+    **dict.fromkeys(("case", "program_digest", "model", "subject", "weights_hash", "truth_hash", "digest"), str),
+    **dict.fromkeys(("technique", "technique_version", "ablation", "protocol"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
     "certified": bool | None,
     "certificate_version": int | None,
     "edge_classes": dict | None,
-    "baseline": bool,
+    **dict.fromkeys(("baseline", "unique"), bool),
     **dict.fromkeys(("samples", "seed"), int),
     **dict.fromkeys(("bare", "seconds"), int | float),
 }

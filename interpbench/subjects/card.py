@@ -39,12 +39,13 @@ def certificate_tables(title: str, card: Mapping[str, Any]) -> list[Table]:
 def _demands(title: str, certificate: Mapping[str, Any]) -> Table:
     """What was replaced, how much must stay, and what stayed."""
     version = version_of(certificate)
-    verdict = "certified" if certificate["certified"] else "not certified"
+    made = demands(certificate)
+    verdict = "certified" if certificate["certified"] and all(each.is_met for each in made) else "not certified"
     if version != VERSION:
         verdict += f" by version {version}, which tests less than version {VERSION}; `interpbench verify` measures anew"
     rows = [
         (each.replaced, each.by, each.threshold, each.share, "yes" if each.is_met else "no", each.lowest)
-        for each in demands(certificate)
+        for each in made
     ]
     return Table(f"{title}: {verdict}", ("replaced", "by", "must stay>", "stays>", "met", "lowest"), tuple(rows))
 

@@ -69,16 +69,8 @@ def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     """Read and check a folder. Raises InterpbenchError, which names the file, for damaged or inconsistent files."""
-    card = read_json(folder / CARD)
-    try:
-        schema, name, classes, stated, _ = (card[key] for key in CARD_KEYS)
-    except (KeyError, TypeError):
-        raise InterpbenchError(f"{folder / CARD}: not the card of a subject") from None
-    if schema != CARD_SCHEMA:
-        raise InterpbenchError(f"{folder / CARD}: schema {shown(schema)}, this version reads {CARD_SCHEMA}")
-    for key, kinds in CARD_KINDS.items():
-        if not isinstance(card.get(key), kinds):
-            raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
+    card = read_card(folder)
+    name, classes, stated = (card[key] for key in ("case", "classes", "weights_hash"))
     _check_edge_classes(card, folder / CARD)
     try:
         classes = None if classes is None else tuple(map(value_from_json, classes))
@@ -98,6 +90,19 @@ def read_subject(folder: Path, case: Case | None, kind: str) -> Subject:
     subject = Subject(case, kind, model, circuit, classes, card, name)
     check_fit(subject, folder)
     return subject
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a stored subject. Raises InterpbenchError if it is damaged or of another version."""
+    card = read_json(folder / CARD)
+    if not isinstance(card, dict) or any(key not in card for key in CARD_KEYS):
+        raise InterpbenchError(f"{folder / CARD}: not the card of a subject")
+    if card["schema"] != CARD_SCHEMA:
+        raise InterpbenchError(f"{folder / CARD}: schema {shown(card['schema'])}, this version reads {CARD_SCHEMA}")
+    for key, kinds in CARD_KINDS.items():
+        if not isinstance(card.get(key), kinds):
+            raise InterpbenchError(f"{folder / CARD}: {key} is {shown(card.get(key))}")
+    return card
 
 
 def _check_edge_classes(card: Mapping[str, Any], path: Path) -> None:

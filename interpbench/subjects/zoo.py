@@ -15,10 +15,10 @@ from typing import Any
 from interpbench.cases.case import Case
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import UsageError, unknown
-from interpbench.files import cache_folder, read_json
+from interpbench.files import cache_folder
 from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_SCHEMA, HUB
-from interpbench.subjects.folder import CARD, WEIGHTS, read_subject
+from interpbench.subjects.folder import CARD, WEIGHTS, read_card, read_subject
 from interpbench.subjects.subject import Subject, weights_hash
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -58,15 +58,18 @@ def _own_folder(case: Case | None, model: str | Path) -> Path:
     return Path(model) if case is None else Path(str(model).replace("{case}", case.name))
 
 
-_bundled_card = functools.cache(read_json)
+_bundled_card = functools.cache(read_card)
 
 
 def stored_card(case: Case, model: str) -> dict[str, Any] | None:
-    """The card of a bundled or pulled subject, None if there is none or it has no card (the compiled reference)."""
-    path = stored_folder(case, model) / CARD
-    if not path.exists():
+    """The card of a bundled or pulled subject, None if there is none or it has no card (the compiled reference).
+
+    Raises InterpbenchError if it is damaged.
+    """
+    folder = stored_folder(case, model)
+    if not (folder / CARD).exists():
         return None
-    return read_json(path) if model == HUB else _bundled_card(path)
+    return read_card(folder) if model == HUB else _bundled_card(folder)
 
 
 def is_certified(case: Case) -> bool:
@@ -91,7 +94,7 @@ def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject
     folder = _own_folder(case, model)
     if not folder.is_dir():
         raise UsageError(_missing(case, str(folder)))
-    return read_subject(folder, case, "custom")
+    return replace(read_subject(folder, case, "custom"), name=str(Path(model)))
 
 
 def _missing(case: Case | None, model: str) -> str:

@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import torch
 
+from interpbench.errors import UsageError
 from interpbench.plugins.contract import breaches, sources
+from interpbench.plugins.options import check_bounds
 
 HEAVY = ("torch", "jax")
 
@@ -63,8 +65,8 @@ def _changed(kind: type[Any]) -> Iterator[Any]:
     for field in dataclasses.fields(kind):
         for value in _others(hints[field.name], getattr(default, field.name)):
             try:
-                yield dataclasses.replace(default, **{field.name: value})
-            except ValueError:
+                yield check_bounds(dataclasses.replace(default, **{field.name: value}), "it")
+            except (ValueError, UsageError):
                 continue
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from interpbench.errors import InterpbenchError
+from interpbench.files import parse_json
 from interpbench.trainers.optimizer import FlatAdam
 
 EXTENDED = {"steps", "seconds"}
@@ -70,7 +71,7 @@ def resume(
         return
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads(file.metadata()["interpbench"])
+            facts = parse_json(file.metadata()["interpbench"])
         tensors = load_file(path)
         generator.set_state(tensors.pop("generator"))
         made_with, adam.step = facts["settings"], int(facts["adam_step"])

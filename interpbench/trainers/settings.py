@@ -29,7 +29,9 @@ class Config:
     circuit_first: bool = option(True, "Start with every outside edge replaced on every row.")
     opens_at: float = option(0.98, "Accuracy and mean IIA of the circuit alone at which the other rows are added.")
     silent_scale: float = option(
-        0.0, "Initial scale of the outputs of silent nodes, which are noise to the circuit (0: 3, and .3 with a norm)."
+        0.0,
+        "Initial scale of the outputs of silent nodes, which are noise to the circuit (0: 3, and .3 with a norm).",
+        least=0,
     )
     silent_part: float = option(0.3, "Share of the residual stream's dimensions that silent nodes write into at first.")
     silent_fixed: bool = option(
@@ -37,34 +39,40 @@ class Config:
         "Silent nodes keep the random weights they start with, but for their loudness.",
         flags="--silent-fixed/--silent-learn",
     )
-    hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
-    calm: float = option(0.1, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
-    loudness: float = option(0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
-    steps: int = option(20_000, "Maximum number of optimiser steps.")
-    seconds: float = option(0.0, "Stop at the first measurement after this many seconds (0: no limit).")
-    rows: int = option(0, "Rows per step (0: 256, and 128 for larger subjects).")
-    group: int = option(4, "Rows that share one source.")
+    hint: float = option(1.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.", least=0)
+    calm: float = option(0.1, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.", least=0)
+    loudness: float = option(
+        0.8, "Median over silent nodes of their deviation, in units of the circuit's, to reach.", least=0
+    )
+    steps: int = option(20_000, "Maximum number of optimiser steps.", least=0)
+    seconds: float = option(0.0, "Stop at the first measurement after this many seconds (0: no limit).", least=0)
+    rows: int = option(0, "Rows per step (0: 256, and 128 for larger subjects).", least=0)
+    group: int = option(4, "Rows that share one source.", least=1)
     own_source: float = option(0.25, "Share of the sources that are an input's own counterfactual.")
-    reuse: int = option(8, "Average number of times a row is drawn between two measurements.")
-    lr: float = option(0.0, "Peak learning rate of Adam (0: half over layers times width, at most .01).")
+    reuse: int = option(8, "Average number of times a row is drawn between two measurements.", least=1)
+    lr: float = option(0.0, "Peak learning rate of Adam (0: half over layers times width, at most .01).", least=0)
     falling: int = option(
-        0, "Steps over which the rate falls to a quarter while the circuit is learnt (0: it stays; for long training)."
+        0,
+        "Steps over which the rate falls to a quarter while the circuit is learnt (0: it stays; for long training).",
+        least=0,
     )
     settled: float = option(0.5, "Factor on the rate once all rows are added.")
-    warmup: int = option(100, "Steps of linear warm-up.")
+    warmup: int = option(100, "Steps of linear warm-up.", least=0)
     patience: int = option(
-        10, "Measurements of the circuit alone without progress before other rows are added or training restarts."
+        10,
+        "Measurements of the circuit alone without progress before other rows are added or training restarts.",
+        least=1,
     )
-    cycle: int = option(800, "Steps of the first cosine cycle of the rate, once all rows are added.")
+    cycle: int = option(800, "Steps of the first cosine cycle of the rate, once all rows are added.", least=1)
     average: float = option(0.99, "Decay of the moving average of the weights, which is measured and kept.")
-    clip: float = option(1.0, "Largest gradient norm.")
-    eval_every: int = option(100, "Steps between measurements.")
-    eval_rows: int = option(1000, "Rows of a measurement.")
+    clip: float = option(1.0, "Largest gradient norm.", least=0)
+    eval_every: int = option(100, "Steps between measurements.", least=1)
+    eval_rows: int = option(1000, "Rows of a measurement.", least=1)
     margin: float = option(0.995, "Stop when every measured accuracy reaches this.")
     same_size: bool = option(False, "Use the widths of the compiled reference.")
-    d_model: int = option(0, "Width of the residual stream (0: the case's own).")
-    d_head: int = option(0, "Width of a head (0: the case's own).")
-    d_mlp: int = option(0, "Width of an MLP (0: the case's own).")
+    d_model: int = option(0, "Width of the residual stream (0: the case's own).", least=0)
+    d_head: int = option(0, "Width of a head (0: the case's own).", least=0)
+    d_mlp: int = option(0, "Width of an MLP (0: the case's own).", least=0)
     half: bool = option(True, "Round the final weights to half precision: files half as large.")
     device: str = option("cpu", "Device of the training steps: cpu, cuda...")
 
@@ -114,10 +122,12 @@ class Config:
 class IitConfig(Config):
     """Interchange without strictness (arXiv 2112.00826)."""
 
-    hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.")
-    calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.")
+    hint: float = option(0.0, "Weight of an auxiliary loss: a linear probe reads each variable off its node.", least=0)
+    calm: float = option(0.0, "Weight of a penalty on the mean square of the outputs of the circuit's nodes.", least=0)
     strict: float = option(0.0, "Share of rows with something outside the circuit replaced (0: no strict term).")
-    loudness: float = option(0.0, "Median over silent nodes of their deviation, in units of the circuit's, to reach.")
+    loudness: float = option(
+        0.0, "Median over silent nodes of their deviation, in units of the circuit's, to reach.", least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,12 @@ class Config:
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
     absolute: bool = option(False, "Compare the size of the change with the threshold, not the rise.")
-    order_seed: int = option(0, "Shuffle the order of the edges into each reader (0: later writers first).")
+    order_seed: int = option(0, "Shuffle the order of the edges into each reader (0: later writers first).", least=0)
     faithful: float = option(
-        0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
+        0.1,
+        "Choose the smallest circuit found that leaves this share of the fully cut model's loss.",
+        least=0,
+        most=1,
     )
 
     def __post_init__(self) -> None:

@@ -61,7 +61,9 @@ class PatchingConfig:
         "auto", "Loss; auto: KL to the full model for classes, squared error to it for numbers."
     )
     sign: Literal["signed", "absolute"] = option("absolute", "Rank by the effect or by its size.")
-    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+    faithful: float = option(
+        0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.", least=0, most=1
+    )
 
 
 class Patching:
@@ -86,7 +88,9 @@ class GradientConfig:
     loss: Literal["auto", "ce", "logit-diff", "shift", "label"] = option(
         "auto", "Loss; auto: logit-diff for classes, shift for numbers."
     )
-    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+    faithful: float = option(
+        0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.", least=0, most=1
+    )
 
     def of(self, problem: Problem) -> Loss:
         """The loss. Raises UsageError if the problem does not offer it."""
@@ -113,7 +117,9 @@ class Hisp:
 class FlowConfig:
     """How large a circuit to choose."""
 
-    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+    faithful: float = option(
+        0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.", least=0, most=1
+    )
 
 
 class Flow:

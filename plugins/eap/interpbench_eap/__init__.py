@@ -40,7 +40,9 @@ class Config:
     normalise: Literal["none", "max", "sum", "published"] = option(
         "none", "Divide scores by the largest, or by the sum, of |score|; published: sum over points and positions."
     )
-    faithful: float = option(0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.")
+    faithful: float = option(
+        0.1, "Choose the fewest edges that leave this share of the fully cut model's loss.", least=0, most=1
+    )
 
     def __post_init__(self) -> None:
         if self.ig_steps < 1:

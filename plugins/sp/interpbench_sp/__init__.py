@@ -35,11 +35,14 @@ class Config:
     )
     steps: int = option(300, "Optimiser steps at most.")
     lr: float = option(0.1, "Peak learning rate (Adam, linear warm-up and decay).")
-    rows: int = option(16, "Rows a step, drawn anew (0: all).")
+    rows: int = option(16, "Rows a step, drawn anew (0: all).", least=0)
     draws: int = option(16, "Random masks a step, each on all rows of the step.")
     patience: int = option(50, "Stop when the final mask has not changed for this many steps.")
     faithful: float = option(
-        0.1, "Choose the smallest circuit found that leaves this share of the fully cut model's loss."
+        0.1,
+        "Choose the smallest circuit found that leaves this share of the fully cut model's loss.",
+        least=0,
+        most=1,
     )
 
     def __post_init__(self) -> None:
@@ -56,7 +59,7 @@ class Sp:
     """Subnetwork probing (arXiv 2104.03514), over nodes or over edges."""
 
     name = "sp"
-    version = "0.1.1"
+    version = "0.1.2"
     Config = Config
     presets = {"paper": {"lambda_": PAPER_GRID, "relative": False, "loss": "mse"}}
 

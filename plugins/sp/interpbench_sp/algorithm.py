@@ -3,7 +3,8 @@
 Every unit (an edge; or a node: a q, k, v input or an MLP's output) is kept by a random share from a Hard Concrete
 distribution (arXiv 1712.01312) with parameter theta. Descent lowers the loss of the masked model plus `lambda` times
 the expected share of units kept. The published result is one random draw of the mask; ours has no noise in it: a unit
-is kept if its noiseless share is above one half, that is if theta > 0, and theta is the score.
+is kept if its noiseless share is above one half, that is if theta > 0, and theta is the score. Kept edges on no path
+that matters (`Problem.on_paths`) are left out of the circuit.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ def discover(problem: Problem, config: Config) -> Discovery:
     loss = problem.check_loss(problem.faithfulness_loss if config.loss == "auto" else config.loss)
     units = edge_units(graph) if config.edgewise else node_units(graph)
     everything_cut = problem.full.new_ones(1, graph.n_edges)
-    scale = abs(problem.losses(everything_cut, loss).item()) if config.relative else 1.0
+    # Where cutting everything costs nothing, the regulariser alone decides, and nothing is kept.
+    scale = (abs(problem.losses(everything_cut, loss).item()) if config.relative else 0.0) or 1.0
     theta, steps = train(problem, config, loss, units, scale * torch.tensor(config.lambda_, device=problem.device))
     of_edges = theta if config.edgewise else between_nodes(graph, theta)
     cut = of_edges <= (of_edges.quantile(1 - config.target, -1, True) if config.target else 0)
+    cut = ~torch.from_numpy(problem.on_paths((~cut).cpu().numpy())).to(cut.device)
     chosen = choose_among(problem, cut, config.faithful)
     notes = {
         "units": "edges" if config.edgewise else "nodes",

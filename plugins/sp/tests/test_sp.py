@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from interpbench import Graph
+from interpbench.problem import ABLATIONS, make_problem
 from interpbench.testing import random_problem, toy_problem
-from interpbench_sp import Config, Sp
+from interpbench_sp import Config, Sp, algorithm
 from interpbench_sp.algorithm import (
     SHIFT,
     START,
@@ -105,3 +106,23 @@ def test_constants_are_learnt_with_the_mask(output):
 def test_a_share_outside_its_range_is_refused():
     with pytest.raises(ValueError, match="target is 1"):
         Config(target=1.0)
+
+
+@pytest.mark.parametrize("edgewise", [True, False])
+def test_where_nothing_matters_nothing_is_kept(edgewise):
+    """Clean and corrupted inputs are the same: cutting an edge changes nothing."""
+    toy, _ = toy_problem("categorical")
+    problem = make_problem(toy.model, toy.clean, toy.clean, "categorical", toy.scored)
+    found = Sp().discover(problem, Config(edgewise=edgewise, draws=2, rows=4))
+    assert found.circuit.edges == frozenset() and found.notes["edges_kept"] == [0]
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_edges_on_no_path_are_not_chosen(monkeypatch, ablation):
+    """Under mean and zero ablation a node that no input reaches may still say something."""
+    problem = random_problem("categorical", 1, rows=6, ablation=ablation)
+    path, nowhere, unfed = ("pos->a0.h0<q>", "a0.h0->m1", "m1->logits"), "embed->m0", "a1.h0->logits"
+    theta = torch.from_numpy(problem.graph.mask([*path, nowhere, unfed]))[None] - 0.5
+    monkeypatch.setattr(algorithm, "train", lambda *_: (theta, [1]))
+    resampled = ablation in ("resample", "positions")
+    assert Sp().discover(problem, Config()).circuit.edges == {*path, *([] if resampled else [unfed])}
