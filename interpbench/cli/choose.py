@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from interpbench.cli.console import print_lines
 from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,21 @@ class Choice(NamedTuple):
         if self.suite:
             return suite_cases(self.suite, installed)
         return [installed.case(name) for name in dict.fromkeys(split(self.names))]
+
+    def cases_with(self, model: str) -> list[Case]:
+        """The cases; of a suite, those that have the model, and a line on stderr names the others.
+
+        Raises UsageError if no case of a suite has it. A case that is named is not looked at.
+        """
+        from interpbench.subjects.zoo import is_there, load_subject
+
+        cases = self.cases()
+        absent = [case for case in cases if not is_there(case, model)] if self.suite else []
+        if absent and len(absent) == len(cases):
+            load_subject(absent[0], model)
+        if absent:
+            print_lines([f"no {model} model, left out: {', '.join(case.name for case in absent)}"], to="stderr")
+        return [case for case in cases if case not in absent]
 
     @property
     def is_one(self) -> bool:

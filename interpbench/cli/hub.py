@@ -56,8 +56,9 @@ def _pull_all(cases: "list[Case]", repo: str, revision: str) -> list[dict[str, s
         opened = open_repository(repo, revision)
         cases = cases or opened.cases(load().cases)
     rows: list[dict[str, str]] = []
-    with progress("hub pull", len(cases)) as update:
+    with progress("hub pull", [case.name for case in cases]) as update:
         for case in cases:
+            update(case.name, None, "")
             try:
                 fetched = opened is not None and pull_one(case, opened)
                 rows.append({"case": case.name, "state": "converted" if fetched else "there already"})
@@ -65,7 +66,7 @@ def _pull_all(cases: "list[Case]", repo: str, revision: str) -> list[dict[str, s
                 if single:
                     raise
                 rows.append({"case": case.name, "state": "failed", "error": str(error)})
-            update(len(rows), {})
+            update(case.name, None, rows[-1]["state"])
     return rows
 
 
