@@ -45,7 +45,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     import difflib
 
     name, names = brief(name), list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(names) <= MANY else []
+    folded = {each.casefold(): each for each in names} if len(names) <= MANY else {}
+    near = [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)]
     return f"no {kind} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
 
 

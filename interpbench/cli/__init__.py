@@ -10,38 +10,39 @@ from typing import Annotated
 import typer
 
 from interpbench.cli import bench, eval, generate, groups, hub, list, plugins, report, score, show, try_, verify  # noqa: F401
-from interpbench.cli.app import app
+from interpbench.cli.app import app, help_if_alone
 from interpbench.cli.console import STOPPED
-from interpbench.cli.streams import prepare, tell, unwritten
-from interpbench.errors import InterpbenchError, UsageError, one_line
+from interpbench.cli.hints import with_hint
+from interpbench.cli.streams import drop_unwritten, prepare, tell
+from interpbench.errors import InterpbenchError, UsageError
 
 
 def main() -> None:
     """Run the command line and end the process with its status."""
     prepare()
-    sys.exit(_fail("stdout is closed: give it a file, a pipe or /dev/null", 1) if sys.stdout is None else _status())
+    if sys.stdout is None:
+        sys.exit(_fail("stdout is closed: give it a file, a pipe or /dev/null", 1))
+    status = _status()
+    drop_unwritten()
+    sys.exit(status)
 
 
 def _status() -> int:
-    """The status of the command; output that cannot be written makes it 1."""
+    """The status that the command ends with; an error is told in one line."""
     try:
         status = int(app(standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return status
     except InterpbenchError as error:
-        status = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
     except typer.TyperException as error:
-        status = _fail(error.format_message(), error.exit_code)
+        return _fail(with_hint(error.format_message(), error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        status = STOPPED
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        return 1
     except OSError as error:
-        lost = unwritten()
-        return _lost(lost) if lost else _fail(one_line(error), 1)
-    lost = unwritten()
-    return _lost(lost) if lost else status
-
-
-def _lost(error: OSError) -> int:
-    """The reader of our output may have gone, as `head` does: that is no error to tell."""
-    return 1 if isinstance(error, BrokenPipeError) else _fail(f"stdout: {error.strerror}; the output is lost", 1)
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
 
 
 def _fail(message: str, status: int) -> int:
@@ -57,5 +58,5 @@ def _options(
         from interpbench import __version__
 
         print(__version__)
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
+    else:
+        help_if_alone(context)

@@ -9,6 +9,7 @@ from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
+    from interpbench.plugins.registry import Registry
 
 
 class Choice(NamedTuple):
@@ -27,7 +28,7 @@ class Choice(NamedTuple):
         installed = registry.load()
         if self.suite:
             return suite_cases(self.suite, installed)
-        return [installed.case(name) for name in dict.fromkeys(split(self.names))]
+        return [_case(name, installed) for name in dict.fromkeys(split(self.names))]
 
     def cases_with(self, model: str) -> list[Case]:
         """The cases; of a suite, those that have the model, and a line on stderr names the others.
@@ -48,6 +49,20 @@ class Choice(NamedTuple):
     def is_one(self) -> bool:
         """Whether a single case is named: the command's JSON is then an object instead of a list."""
         return not self.suite and "," not in self.names
+
+
+def _case(name: str, installed: Registry) -> Case:
+    """The case of that name. Raises UsageError, which says what is right for a suite or a range."""
+    from interpbench.catalogue.suites import SUITES
+
+    if name not in installed.cases:
+        if name in SUITES:
+            raise UsageError(f"'{name}' is a suite: --suite {name}")
+        first, dash, last = name.partition("-")
+        if dash and first.isdecimal() and last.isdecimal():
+            few = ",".join(map(str, range(int(first), min(int(last), int(first) + 2) + 1)))
+            raise UsageError(f"no case '{name}'; name each, with commas between: {few}{',...' * (int(last) > int(first) + 2)}")
+    return installed.case(name)
 
 
 def split(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Runs, Samples, Seed, Suite, app
+from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Runs, Samples, Seed, Suite, app, help_if_alone
 from interpbench.cli.choose import Choice, split
 from interpbench.cli.console import STOPPED, Stoppable, print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError
@@ -29,7 +29,11 @@ FEW = 20
 Told = Callable[[dict[str, Any]], None]
 """Called with numbers while a case is measured."""
 
-evaluations = typer.Typer(help="Measure nodes, circuits, and how realistic subjects are.", no_args_is_help=True)
+evaluations = typer.Typer(
+    help="Measure nodes, circuits, and how realistic subjects are.",
+    invoke_without_command=True,
+    callback=help_if_alone,
+)
 app.add_typer(evaluations, name="eval")
 
 

@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.cli.app import AsJson, Force, app
+from interpbench.cli.app import AsJson, Force, app, help_if_alone
 from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
 
-hub = typer.Typer(help="Published subjects: fetch them, convert them, publish ours.")
+hub = typer.Typer(
+    help="Published subjects: fetch them, convert them, publish ours.",
+    invoke_without_command=True,
+    callback=help_if_alone,
+)
 app.add_typer(hub, name="hub")
 
 

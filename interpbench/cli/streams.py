@@ -30,16 +30,14 @@ def tell(line: str) -> None:
         _drop(sys.stderr)
 
 
-def unwritten() -> OSError | None:
-    """Why what was printed cannot be written to stdout; it is then dropped."""
+def drop_unwritten() -> None:
+    """Drop what stdout still holds if it cannot be written: it would fail again when the process ends."""
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except OSError:
         _drop(sys.stdout)
-        return error
-    return None
 
 
 def _drop(stream: TextIO) -> None:
-    """Send to nowhere what the stream still holds: it would fail again at exit."""
+    """Send to nowhere what the stream holds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
