@@ -268,6 +268,19 @@ def test_at_80_columns_no_number_is_broken(noise: np.ndarray, name: str) -> None
     assert [len(fit(table, 80)) for table in shown[:2]] == [1, 1], "the first tables stay whole"
 
 
+def test_of_many_pairs_those_that_differ_are_shown(noise: np.ndarray) -> None:
+    """Twelve settings that are alike print no line of p = 1; six techniques print all their pairs."""
+    alike = [one for i in range(6) for one in spread(f"a{i}", noise[0])]
+    assert [len(t.rows) for t in formats.tables(compare(runs_of(*alike))) if "against" in t.title] == [15]
+    seven = [*alike, *spread("b", noise[0])]
+    assert not [t for t in formats.tables(compare(runs_of(*seven))) if "against" in t.title]
+    (table,) = [
+        t for t in formats.tables(compare(runs_of(*alike, *spread("b", noise[0] + 0.3)))) if "against" in t.title
+    ]
+    assert table.title.endswith(": 6 of 21 differ, the others are in the JSON") and len(table.rows) == 6
+    assert all("b" in row[:2] for row in table.rows)
+
+
 def printed(parts: list[Table]) -> str:
     """Tables as rich prints them where there is room."""
     console = Console(width=1000, highlight=False, file=io.StringIO())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from interpbench.cli.console import print_lines
@@ -58,10 +59,10 @@ def _case(name: str, installed: Registry) -> Case:
     if name not in installed.cases:
         if name in SUITES:
             raise UsageError(f"'{name}' is a suite: --suite {name}")
-        first, dash, last = name.partition("-")
-        if dash and first.isdecimal() and last.isdecimal():
-            few = ",".join(map(str, range(int(first), min(int(last), int(first) + 2) + 1)))
-            raise UsageError(f"no case '{name}'; name each, with commas between: {few}{',...' * (int(last) > int(first) + 2)}")
+        if ends := re.fullmatch(r"(\d{1,4})-(\d{1,4})", name):
+            numbers = [str(i) for i in range(int(ends[1]), int(ends[2]) + 1)]
+            few = ",".join([*numbers[:3], *["..."] * (len(numbers) > 3)])
+            raise UsageError(f"no case '{name}'; name each, with commas between{': ' * bool(few)}{few}")
     return installed.case(name)
 
 

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Runs, Samples, Seed, Suite, app, help_if_alone
+from interpbench.cli.app import (
+    Ablation,
+    AsJson,
+    By,
+    Cases,
+    Force,
+    Model,
+    Plot,
+    Runs,
+    Samples,
+    Seed,
+    Suite,
+    app,
+    help_if_alone,
+)
 from interpbench.cli.choose import Choice, split
 from interpbench.cli.console import STOPPED, Stoppable, print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError
