@@ -1,4 +1,4 @@
-"""Errors that the user can correct, and how errors are printed: one line, no traceback."""
+"""Errors that the user can correct, and how they and text from outside are printed: one line, no traceback."""
 
 from __future__ import annotations
 
@@ -9,8 +9,25 @@ MANY = 10_000
 """With more known names than this, none is suggested."""
 
 
+def visible(text: str) -> str:
+    r"""The text with every character that is not printed as itself written as an escape, such as `\x1b` or `\u202e`.
+
+    These are control characters (line ends too), those that turn the direction of writing, those without width, and
+    bytes of file names that are no text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
+
+
 class InterpbenchError(Exception):
-    """Something failed or fell short; the CLI prints the one line and ends with status 1."""
+    """Something failed or fell short; the CLI prints the one line and ends with status 1.
+
+    The message may quote what files hold: it is made visible.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class UsageError(InterpbenchError):
@@ -40,13 +57,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     import difflib
 
     name, names = brief(name), list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(names) <= MANY else []
+    folded = {each.casefold(): each for each in names} if len(names) <= MANY else {}
+    near = [folded[each] for each in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)]
     return f"no {kind} '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message that is not empty; its kind if there is none."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in str(error).splitlines())
+    return visible(next((line for line in lines if line), type(error).__name__))
 
 
 def kind_and_line(error: BaseException) -> str:
@@ -57,7 +76,7 @@ def kind_and_line(error: BaseException) -> str:
 
 def brief(text: str) -> str:
     """A name from outside in a message: short, on one line."""
-    return " ".join(text.split())[:80]
+    return visible(" ".join(text.split())[:80])
 
 
 def shown(value: object) -> str:
@@ -68,4 +87,4 @@ def shown(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """The whole message and the notes of an error in one line, after its kind unless it is an InterpbenchError."""
     kind = "" if isinstance(error, InterpbenchError) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split())
+    return visible(" ".join(f"{kind}{error} {' '.join(getattr(error, '__notes__', ()))}".split()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -84,6 +85,7 @@ def _receive(item: int, pipe: Any, process: Any) -> Event:
 def _serve(work: Work, pipe: Connection) -> None:
     """The main loop of a process: for each item, send its facts, then its value or error."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     while True:
         try:
             item = pipe.recv()

@@ -1,5 +1,7 @@
 """The certificate says yes to a subject that is right by construction and names what was broken in another."""
 
+from typing import Any
+
 import pytest
 
 import interpbench
@@ -36,7 +38,10 @@ def test_a_subject_that_is_right_by_construction_is_certified() -> None:
     assert shares(certificate) == {1.0} == {certificate.exclusive, certificate.measurement.strict_all}
     assert certificate.reference_equals_program == 1.0
     assert certificate.liveliness.share_alive == 1.0
-    assert certify(case, model, circuit, rows=ROWS) == certificate, "same inputs, same numbers"
+    told: list[Any] = []
+    again = certify(case, model, circuit, rows=ROWS, progress=told.append)
+    assert again == certificate, "same inputs, same numbers"
+    assert [each["step"] for each in told] == list(range(told[0]["steps"])) and len(told) > 5
 
 
 def test_a_constant_that_comes_in_from_outside_is_seen_by_zeros_alone() -> None:

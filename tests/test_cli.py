@@ -455,7 +455,7 @@ def test_of_several_seeds_the_best_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_
             return {name: value if name == "threshold" else all_of(value, share) for name, value in numbers.items()}
         return share if isinstance(numbers, float) else numbers
 
-    def make_subject(trainer: Any, case: Any, config: Any, checkpoints: Path, progress: Callable) -> Subject:
+    def make_subject(trainer: Any, case: Any, config: Any, *_: Any) -> Subject:
         told = all_of(full, lowest[config.seed]) | {"version": VERSION, "certified": lowest[config.seed] >= THRESHOLD}
         return dataclasses.replace(subject, card=subject.card | {"certificate": told, "seed": config.seed})
 
@@ -545,7 +545,8 @@ def test_a_case_that_fails_is_shown_and_the_rest_goes_on(
     words = ("run", "slow", "--case", "3,4,7", "--model", "tracr", "--samples", "20")
     ended = cli(*words)
     assert ended.status == 1
-    assert ended.err.startswith("case 3 failed: ZeroDivisionError: by nothing (traceback in runs/3/tracr/slow/")
+    assert "\ncase 3 failed: ZeroDivisionError: by nothing (traceback in runs/3/tracr/slow/" in ended.err
+    assert ended.err.startswith("slow, case 3: failed (1 of 3)\nslow, case 4: done (2 of 3)\n")
     assert {path.parts[-5] for path in tmp_path.rglob("run.json")} == {"4", "7"}
     (kept,) = tmp_path.rglob("error.txt")
     assert "Traceback" in kept.read_text()
@@ -623,9 +624,10 @@ def test_progress_is_for_terminals(monkeypatch: pytest.MonkeyPatch, terminal: bo
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: terminal)
     monkeypatch.setattr(sys, "stderr", stderr)
-    with console.progress("training", 3) as update:
-        update(2, {"loss": 0.25, "steps": 8})
-    assert ("training" in stderr.getvalue() and "loss 0.250" in stderr.getvalue()) == terminal
+    with console.progress("training", ["3"]) as update:
+        update("3", {"step": 2, "steps": 8, "loss": 0.25}, "")
+    said = stderr.getvalue()
+    assert all(part in said for part in ("training, case 3", "2/8", "loss 0.250")) if terminal else not said
 
 
 def test_a_stored_subject_of_another_program_is_not_taken_for_trained(cli: Callable, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from interpbench.cli.console import _table
+from interpbench.cli.console import _drawn
+from interpbench.cli.fit import fit
 from interpbench.graph import ranking
 from interpbench.graph.graph import GRANULARITIES, Granularity
 from interpbench.report import chance as draws
@@ -267,8 +268,8 @@ def test_at_80_columns_no_number_is_broken(noise: np.ndarray, name: str) -> None
     many = [one for i in range(7) for one in spread(f"{name}{i}", noise[0] + i / 100)]
     shown = formats.tables(compare(runs_of(*many, *spread("exhaustive", noise[1], baseline=True))))
     for table in shown:
-        parts = formats.fit(table, 80)
-        lines = printed(parts, 80).splitlines()
+        parts = fit(table, 80)
+        lines = printed(parts).splitlines()
         assert max(map(len, lines)) <= 80
         for part in parts:
             for i in (i for i, column in enumerate(part.columns) if column.endswith(">")):
@@ -276,23 +277,37 @@ def test_at_80_columns_no_number_is_broken(noise: np.ndarray, name: str) -> None
                     assert any(value in line for line in lines), f"{value!r} is broken"
         kept = [column for part in parts for column in part.columns if column.endswith(">")]
         assert len(kept) == sum(column.endswith(">") for column in table.columns), "no column is lost"
-    assert [len(formats.fit(table, 80)) for table in shown[:2]] == [1, 1], "the first tables stay whole"
+    assert [len(fit(table, 80)) for table in shown[:2]] == [1, 1], "the first tables stay whole"
 
 
-def printed(parts: list[Table], width: int) -> str:
-    """Tables as rich prints them in a terminal of that width."""
-    console = Console(width=width, highlight=False, file=io.StringIO())
+def test_of_many_pairs_those_that_differ_are_shown(noise: np.ndarray) -> None:
+    """Twelve settings that are alike print no line of p = 1; six techniques print all their pairs."""
+    alike = [one for i in range(6) for one in spread(f"a{i}", noise[0])]
+    assert [len(t.rows) for t in formats.tables(compare(runs_of(*alike))) if "against" in t.title] == [15]
+    seven = [*alike, *spread("b", noise[0])]
+    assert not [t for t in formats.tables(compare(runs_of(*seven))) if "against" in t.title]
+    (table,) = [
+        t for t in formats.tables(compare(runs_of(*alike, *spread("b", noise[0] + 0.3)))) if "against" in t.title
+    ]
+    assert table.title.endswith(": 6 of 21 differ, the others are in the JSON") and len(table.rows) == 6
+    assert all("b" in row[:2] for row in table.rows)
+
+
+def printed(parts: list[Table]) -> str:
+    """Tables as rich prints them where there is room."""
+    console = Console(width=1000, highlight=False, file=io.StringIO())
     for part in parts:
-        console.print(_table(part.title, part.columns, part.rows))
+        console.print(_drawn(part))
     return console.file.getvalue()
 
 
 def test_a_table_that_fits_is_not_touched() -> None:
     table = Table("t", ("word", "number>"), (("some more words", 0.5),))
     exact = len("some more words") + len("number") + 5
-    assert formats.fit(table, exact) == [table]
-    assert max(map(len, printed([table], exact).splitlines())) == exact
-    assert formats.fit(table, exact - 1)[0].rows == (("some more\nwords", 0.5),)
+    (whole,) = fit(table, exact)
+    assert whole == table._replace(rows=(("some more words", "0.500"),))
+    assert max(map(len, printed([whole]).splitlines())) == exact
+    assert fit(table, exact - 1)[0].rows == (("some more\nwords", "0.500"),)
 
 
 def test_records_that_are_made_up_have_the_fields_of_real_ones() -> None:

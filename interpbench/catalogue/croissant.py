@@ -4,9 +4,7 @@ set searches understand. One table of columns makes both.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
 from interpbench.catalogue.suites import suites_of
 from interpbench.subjects.zoo import is_certified
+from interpbench.table import csv_text
 
 CSV_FILE, CROISSANT_FILE = "cases.csv", "croissant.json"
 DESCRIPTION = (
@@ -62,11 +61,7 @@ def _edges(case: Case) -> list[str]:
 
 def cases_csv(cases: Iterable[Case]) -> str:
     """A line a case, with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in COLUMNS])
-    writer.writerows([[column.value(case) for column in COLUMNS] for case in cases])
-    return text.getvalue()
+    return csv_text([column.name for column in COLUMNS], ([column.value(case) for column in COLUMNS] for case in cases))
 
 
 def croissant(cases: Iterable[Case]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ nodes and edges take their values from a run on an independent input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -112,8 +115,18 @@ def norm_auroc(model: Transformer, data: Data, circuit: Circuit) -> float | None
     return auroc(model.graph.merge(scores.values, "heads"), circuit.members("heads"))
 
 
-def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, rows: int = ROWS) -> Certificate:
-    """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity)."""
+def certify(
+    case: Case,
+    model: Transformer,
+    circuit: Circuit,
+    seed: int = 0,
+    rows: int = ROWS,
+    progress: Callable[[dict[str, Any]], None] = lambda facts: None,
+) -> Certificate:
+    """Measure the certificate of a subject of `case` whose true circuit is `circuit` (at `edges` granularity).
+
+    `progress` is called before each of its parts.
+    """
     reference = case.reference()
     every = case.all_inputs(EXHAUSTIVE)
     data = fresh_data(case, rows if every is None else max(rows, len(every)), seed)
@@ -126,20 +139,25 @@ def certify(case: Case, model: Transformer, circuit: Circuit, seed: int = 0, row
     def worst(replaced: Data) -> dict[str, WorstEdge]:
         return {granularity: worst_single(model, replaced, answer, edges) for granularity, edges in alone.items()}
 
-    return Certificate(
-        seed=seed,
-        rows=len(data.clean),
-        exhaustive=data.exhaustive,
-        measurement=measure(model, data, reference, masks),
-        worst_edge=worst(on_answer),
-        positions=Positions(**vars(strictness(model, permuted, answer, masks)), worst_edge=worst(permuted)),
-        mean=outside_under(model, some, answer[:REMEASURE_ROWS], masks, "mean"),
-        zero=outside_under(model, some, answer[:REMEASURE_ROWS], masks, "zero"),
-        exclusive=exclusivity(model, data.head(REMEASURE_ROWS), reference, masks),
-        necessity=necessity(model, data.head(REMEASURE_ROWS), reference, circuit),
-        robustness=robustness(model, on_answer.head(2000), answer[:2000], masks, seed),
-        liveliness=liveliness(model, data, circuit),
-        norm_auroc=norm_auroc(model, data, circuit),
-        shorter_inputs=shorter_inputs(case, model, reference, seed),
-        reference_equals_program=program_agreement(case, reference, data),
-    )
+    def positions() -> Positions:
+        return Positions(**vars(strictness(model, permuted, answer, masks)), worst_edge=worst(permuted))
+
+    parts: dict[str, Callable[[], Any]] = {
+        "measurement": lambda: measure(model, data, reference, masks),
+        "worst_edge": lambda: worst(on_answer),
+        "positions": positions,
+        "mean": lambda: outside_under(model, some, answer[:REMEASURE_ROWS], masks, "mean"),
+        "zero": lambda: outside_under(model, some, answer[:REMEASURE_ROWS], masks, "zero"),
+        "exclusive": lambda: exclusivity(model, data.head(REMEASURE_ROWS), reference, masks),
+        "necessity": lambda: necessity(model, data.head(REMEASURE_ROWS), reference, circuit),
+        "robustness": lambda: robustness(model, on_answer.head(2000), answer[:2000], masks, seed),
+        "liveliness": lambda: liveliness(model, data, circuit),
+        "norm_auroc": lambda: norm_auroc(model, data, circuit),
+        "shorter_inputs": lambda: shorter_inputs(case, model, reference, seed),
+        "reference_equals_program": lambda: program_agreement(case, reference, data),
+    }
+    measured = {}
+    for step, (name, part) in enumerate(parts.items()):
+        progress({"doing": "certificate", "step": step, "steps": len(parts)})
+        measured[name] = part()
+    return Certificate(seed=seed, rows=len(data.clean), exhaustive=data.exhaustive, **measured)

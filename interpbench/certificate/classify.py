@@ -6,6 +6,7 @@ its edges that lie on a path from the inputs to the logits, because cutting any 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
@@ -51,9 +52,19 @@ ON_CARD: tuple[Ablation, ...] = ("resample", "positions")
 """Ablations whose classes a card holds."""
 
 
-def stated_on_card(case: Case, model: Transformer, circuit: Circuit, seed: int = 0) -> dict[str, Any]:
-    """The entry `edge_classes` of a card."""
-    return {each: classify_edges(case, model, circuit, each, seed).to_json() for each in ON_CARD}
+def stated_on_card(
+    case: Case,
+    model: Transformer,
+    circuit: Circuit,
+    seed: int = 0,
+    progress: Callable[[dict[str, Any]], None] = lambda facts: None,
+) -> dict[str, Any]:
+    """The entry `edge_classes` of a card. `progress` is called before each ablation."""
+    stated = {}
+    for step, ablation in enumerate(ON_CARD):
+        progress({"doing": "classes of edges", "step": step, "steps": len(ON_CARD)})
+        stated[ablation] = classify_edges(case, model, circuit, ablation, seed).to_json()
+    return stated
 
 
 def classify(problem: Problem, circuit: Circuit, seed: int = 0, orders: int = ORDERS) -> EdgeClasses:

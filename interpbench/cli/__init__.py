@@ -4,35 +4,49 @@ Results go to stdout (`--json` for machines), progress and errors to stderr. Sta
 is not certified, 2: a usage error. Annotations of commands are not strings: Typer would compile each at every start.
 """
 
-import os
 import sys
 from typing import Annotated
 
 import typer
 
 from interpbench.cli import bench, eval, generate, groups, hub, list, plugins, report, score, show, try_, verify  # noqa: F401
-from interpbench.cli.app import app
+from interpbench.cli.app import app, help_if_alone
+from interpbench.cli.console import STOPPED
+from interpbench.cli.hints import with_hint
+from interpbench.cli.streams import drop_unwritten, prepare, tell
 from interpbench.errors import InterpbenchError, UsageError
 
 
 def main() -> None:
     """Run the command line and end the process with its status."""
-    try:
-        status = app(standalone_mode=False)
-    except InterpbenchError as error:
-        status = _fail(str(error), 2 if isinstance(error, UsageError) else 1)
-    except typer.TyperException as error:
-        status = _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    except BrokenPipeError:  # the reader of our output has gone: nothing more can be written, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+    prepare()
+    if sys.stdout is None:
+        sys.exit(_fail("stdout is closed: give it a file, a pipe or /dev/null", 1))
+    status = _status()
+    drop_unwritten()
     sys.exit(status)
 
 
+def _status() -> int:
+    """The status that the command ends with; an error is told in one line."""
+    try:
+        status = int(app(standalone_mode=False) or 0)
+        sys.stdout.flush()
+        return status
+    except InterpbenchError as error:
+        return _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+    except typer.TyperException as error:
+        return _fail(with_hint(error.format_message(), error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+
+
 def _fail(message: str, status: int) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    tell("error: " + " ".join(message.split()))
     return status
 
 
@@ -44,5 +58,5 @@ def _options(
         from interpbench import __version__
 
         print(__version__)
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
+    else:
+        help_if_alone(context)

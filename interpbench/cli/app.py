@@ -7,9 +7,16 @@ import typer
 
 app = typer.Typer(
     help="Circuit discovery on transformers whose true circuit is known.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def help_if_alone(context: typer.Context) -> None:
+    """Print the help of a group of commands if none of them is named."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
 
 CaseName = Annotated[str, typer.Argument(metavar="CASE", help="Name of a case; see `interpbench list`.")]
 Cases = Annotated[str, typer.Option("--case", metavar="CASE,...", help="Cases, with commas between.")]

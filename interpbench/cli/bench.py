@@ -1,6 +1,7 @@
 """`bench`: a matrix of runs over processes. Completed runs are skipped; a failing run does not stop the others."""
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ from interpbench.cli.app import (
 )
 from interpbench.cli.choose import Choice, split
 from interpbench.cli.comparison import print_comparison
-from interpbench.cli.console import live_table, print_json, print_lines, print_table
+from interpbench.cli.console import STOPPED, Stoppable, live_table, print_json, print_lines, print_table
 from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def bench(
         _print_plan(plan, to_do, lines, as_json)
         return
     print_lines(lines, to="stderr")
-    failures = _run(plan, to_do, jobs)
+    failures, stopped = _run(plan, to_do, jobs)
     failures += _print(plan, out, failures, METRIC[protocol], as_json)
     if not as_json:
         print_lines([f"for all tables and figures: `interpbench report {out}`"])
-    if failures:
-        raise typer.Exit(1)
+    if failures or stopped:
+        raise typer.Exit(STOPPED if stopped else 1)
 
 
 def _announce(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> list[str]:
@@ -106,7 +107,8 @@ def _announce(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> list[str]:
     remaining = set(to_do)
     seconds, unknown = estimate(to_do, [job for job in plan.jobs if job not in remaining])
     if seconds is not None:
-        lines.append(f"about {_duration(seconds / jobs)} in {jobs} processes, estimated from completed runs")
+        took = f"{_duration(seconds / jobs)} in {jobs} processes"
+        lines.append(f"the techniques alone may take {took}, by completed runs of them")
     if unknown:
         lines.append(f"no completed run of {', '.join(unknown)} to estimate the time from")
     return lines
@@ -145,8 +147,8 @@ def _print(plan: "Plan", out: Path, failures: "list[Failure]", metric: str, as_j
     return damaged
 
 
-def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "list[Failure]":
-    """Do the jobs under a live table; returns the failures in the order of the plan."""
+def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "tuple[list[Failure], bool]":
+    """Do the jobs under a live table; returns the failures in the order of the plan, and whether it was stopped."""
     from interpbench.plugins import registry
     from interpbench.plugins.progress import ProgressEvent, notifier
     from interpbench.report.folders import Failure
@@ -154,8 +156,9 @@ def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "list[Failure]":
 
     failures: dict[Job, Failure] = {}
     lines = _lines(plan, to_do)
-    with live_table(("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads, identifiable>")) as show:
-        notify, ended = notifier(registry.load().listeners), 0
+    columns = ("technique", "model", "runs>", "done>", "failed>", "mean AUROC heads, identifiable>")
+    with Stoppable() as work, live_table(columns) as show:
+        notify, ended, state, began = notifier(registry.load().listeners), 0, "", time.monotonic()
         for job, event in run_plan(to_do, jobs):
             lines[job.technique, job.model].add(event)
             ended += event.ended
@@ -164,8 +167,12 @@ def _run(plan: "Plan", to_do: "Sequence[Job]", jobs: int) -> "list[Failure]":
             elif event.ended:
                 news = ProgressEvent("bench", job.case, job.technique, job.conditions.seed, ended, len(to_do))
                 notify(news.after(event.value["metrics"], ended=True))
-            show([(*name, *line.cells) for name, line in lines.items()])
-    return [failures[job] for job in plan.jobs if job in failures]
+            if event.ended:
+                left = (time.monotonic() - began) / ended * (len(to_do) - ended)
+                outcome = "done" if event.error is None else "failed"
+                state = f"{job.name}: {outcome}; {ended} of {len(to_do)} runs, {_duration(left)} left"
+            show([(*name, *line.cells) for name, line in lines.items()], state)
+    return [failures[job] for job in plan.jobs if job in failures], work.stopped
 
 
 class _Line:
@@ -204,4 +211,6 @@ def _lines(plan: "Plan", to_do: "Sequence[Job]") -> dict[tuple[str, str], _Line]
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 120:
+        return f"about {seconds:.0f} s" if seconds >= 1 else "less than 1 s"
+    return f"about {seconds / 60:.0f} min"

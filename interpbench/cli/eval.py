@@ -7,10 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from interpbench.cli.app import Ablation, AsJson, By, Cases, Force, Model, Plot, Runs, Samples, Seed, Suite, app
+from interpbench.cli.app import (
+    Ablation,
+    AsJson,
+    By,
+    Cases,
+    Force,
+    Model,
+    Plot,
+    Runs,
+    Samples,
+    Seed,
+    Suite,
+    app,
+    help_if_alone,
+)
 from interpbench.cli.choose import Choice, split
-from interpbench.cli.console import cell, print_json, print_lines, print_table, progress
-from interpbench.errors import UsageError
+from interpbench.cli.console import STOPPED, Stoppable, print_json, print_lines, print_table, progress
+from interpbench.errors import InterpbenchError, UsageError
+from interpbench.table import cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +40,14 @@ if TYPE_CHECKING:
 FEW = 20
 """Nodes in the printed table; JSON and chart have all."""
 
-evaluations = typer.Typer(help="Measure nodes, circuits, and how realistic subjects are.", no_args_is_help=True)
+Told = Callable[[dict[str, Any]], None]
+"""Called with numbers while a case is measured."""
+
+evaluations = typer.Typer(
+    help="Measure nodes, circuits, and how realistic subjects are.",
+    invoke_without_command=True,
+    callback=help_if_alone,
+)
 app.add_typer(evaluations, name="eval")
 
 
@@ -47,14 +69,15 @@ def node_effects(
     from interpbench.report import charts
     from interpbench.subjects.zoo import load_subject
 
-    def effects(case: "Case") -> "NodeEffects":
+    def effects(case: "Case", _: Told) -> "NodeEffects":
         return measure(load_subject(case, model), metric=metric, ablation=ablation, samples=samples, seed=seed)
 
     def draw(found: "NodeEffects") -> "Figure":
         title = f"case {found.case}, {found.model}: effect of each node ({found.ablation})"
         return charts.bars(title, found.metric, found.effects, found.in_circuit)
 
-    _evaluate(Choice(case, suite), effects, _print_effects, as_json, _Chart(plot, force, draw))
+    choice = Choice(case, suite)
+    _evaluate(choice, choice.cases_with(model), effects, _print_effects, as_json, _Chart(plot, force, draw))
 
 
 def _print_effects(found: "NodeEffects") -> None:
@@ -100,7 +123,7 @@ def circuit(
     if file is None and not (true or complement):
         raise UsageError("which circuit? expected --file FILE, --true or --complement")
 
-    def measure(case: "Case") -> "Evaluation":
+    def measure(case: "Case", _: Told) -> "Evaluation":
         subject = load_subject(case, model)
         found, scores = (subject.circuit, None) if file is None else _read_circuit(file, subject)
         if absolute and scores is None:
@@ -109,7 +132,7 @@ def circuit(
         return evaluate_circuit(subject, found, scores, complement=complement, absolute=absolute, **settings)
 
     what = ("everything but " if complement else "") + ("the true circuit" if file is None else str(file))
-    _evaluate(choice, measure, lambda found: _print_score(found, what), as_json)
+    _evaluate(choice, choice.cases_with(model), measure, lambda found: _print_score(found, what), as_json)
 
 
 def _read_circuit(path: Path, subject: "Subject") -> "tuple[Circuit, EdgeScores | None]":
@@ -170,13 +193,14 @@ def realism(
         registry.load().technique(technique)
     limits, kinds = _numbers(thresholds), split(models)
 
-    def curves(case: "Case") -> "Realism":
+    def curves(case: "Case", told: Told) -> "Realism":
         settings: dict[str, Any] = {"by": by, "ablation": ablation, "samples": samples, "seed": seed, "out": out}
-        return measure(case, technique or None, kinds, thresholds=limits, **settings)
+        return measure(case, technique or None, kinds, thresholds=limits, **settings, progress=told)
 
     place = "true circuit" if true else "scored above>" if limits else "share kept>"
     chart = _Chart(plot, force, lambda found: _curves(found, "threshold" if limits else f"share of {by} kept"))
-    _evaluate(Choice(case, suite), curves, lambda found: _print_realism(found, place), as_json, chart)
+    choice = Choice(case, suite)
+    _evaluate(choice, choice.cases(), curves, lambda found: _print_realism(found, place), as_json, chart)
 
 
 def _print_realism(found: "Realism", place: str) -> None:
@@ -239,28 +263,39 @@ NO_CHART = _Chart()
 
 def _evaluate(
     choice: Choice,
-    measure: "Callable[[Case], Any]",
+    cases: "list[Case]",
+    measure: "Callable[[Case, Told], Any]",
     show: Callable[[Any], None],
     as_json: bool,
     chart: _Chart = NO_CHART,
 ) -> None:
-    """Measure every case; then draw and print."""
+    """Measure every case; then draw and print. One of several that fails is told at the end; the others continue."""
     from interpbench.processes import tune_process
 
     tune_process()
-    cases = choice.cases()
     chart.check(choice)
-    found = []
-    with progress("eval", len(cases)) as update:
-        for done, case in enumerate(cases, 1):
-            found.append(measure(case))
-            update(done, {})
-    chart.save(found[0])
+    found, errors = [], []
+    with Stoppable() as work, progress("eval", [case.name for case in cases]) as update:
+        for case in cases:
+            update(case.name, None, "")
+            try:
+                found.append(measure(case, lambda facts, name=case.name: update(name, facts, "")))
+                update(case.name, None, "done")
+            except InterpbenchError as error:
+                if choice.is_one:
+                    raise
+                errors.append(f"case {case.name} failed: {error}")
+                update(case.name, None, "failed")
+    if found:
+        chart.save(found[0])
     if as_json:
         from dataclasses import asdict
 
         plain = [asdict(each) for each in found]
-        print_json(plain[0] if choice.is_one else plain)
-        return
-    for each in found:
-        show(each)
+        print_json(plain[0] if choice.is_one and plain else plain)
+    else:
+        for each in found:
+            show(each)
+    print_lines(errors, to="stderr")
+    if errors or work.stopped:
+        raise typer.Exit(STOPPED if work.stopped else 1)

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from interpbench.cli.app import app
+from interpbench.cli.app import app, help_if_alone
 from interpbench.cli.run import run
 from interpbench.cli.train import train
 from interpbench.errors import InterpbenchError
@@ -45,4 +45,6 @@ for _name, _kind, _help in (
     ("run", "technique", "Find circuits with a technique and judge them. `run TECHNIQUE --help`: its options."),
     ("train", "trainer", "Train a subject and certify it. `train TRAINER --help`: its options."),
 ):
-    app.add_typer(typer.Typer(cls=_group(_kind), help=_help), name=_name)
+    app.add_typer(
+        typer.Typer(cls=_group(_kind), help=_help, invoke_without_command=True, callback=help_if_alone), name=_name
+    )

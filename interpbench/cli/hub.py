@@ -5,14 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.cli.app import AsJson, Force, app
+from interpbench.cli.app import AsJson, Force, app, help_if_alone
 from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import InterpbenchError, UsageError
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
 
-hub = typer.Typer(help="Published subjects: fetch them, convert them, publish ours.")
+hub = typer.Typer(
+    help="Published subjects: fetch them, convert them, publish ours.",
+    invoke_without_command=True,
+    callback=help_if_alone,
+)
 app.add_typer(hub, name="hub")
 
 
@@ -56,8 +60,9 @@ def _pull_all(cases: "list[Case]", repo: str, revision: str) -> list[dict[str, s
         opened = open_repository(repo, revision)
         cases = cases or opened.cases(load().cases)
     rows: list[dict[str, str]] = []
-    with progress("hub pull", len(cases)) as update:
+    with progress("hub pull", [case.name for case in cases]) as update:
         for case in cases:
+            update(case.name, None, "")
             try:
                 fetched = opened is not None and pull_one(case, opened)
                 rows.append({"case": case.name, "state": "converted" if fetched else "there already"})
@@ -65,7 +70,7 @@ def _pull_all(cases: "list[Case]", repo: str, revision: str) -> list[dict[str, s
                 if single:
                     raise
                 rows.append({"case": case.name, "state": "failed", "error": str(error)})
-            update(len(rows), {})
+            update(case.name, None, rows[-1]["state"])
     return rows
 
 

@@ -77,6 +77,7 @@ def _text(form: str, runs: "list[Run]", comparison: "Comparison", failures: "lis
     """The report in a format; text is written as Markdown, which has the same tables."""
     import json
 
+    from interpbench.errors import visible
     from interpbench.report import formats
     from interpbench.report.statements import statements
     from interpbench.table import as_markdown
@@ -89,5 +90,5 @@ def _text(form: str, runs: "list[Run]", comparison: "Comparison", failures: "lis
         return formats.as_csv(comparison)
     if form == "json":
         return json.dumps(formats.as_json(comparison, failures), indent=1, allow_nan=False) + "\n"
-    listed = "".join(f"- {line}\n" for line in statements(comparison))
+    listed = "".join(f"- {visible(line)}\n" for line in statements(comparison))
     return f"{listed}\n{as_markdown(formats.tables(comparison, failures))}"

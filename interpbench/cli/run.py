@@ -1,6 +1,6 @@
 """`run`: one technique on one or many cases. A case that fails is reported, and the others continue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,8 +21,17 @@ from interpbench.cli.app import (
     Unique,
 )
 from interpbench.cli.choose import Choice
-from interpbench.cli.console import cell, print_json, print_lines, print_table, progress
+from interpbench.cli.console import (
+    STOPPED,
+    Stoppable,
+    print_json,
+    print_lines,
+    print_prose,
+    print_table,
+    progress,
+)
 from interpbench.errors import InterpbenchError, UsageError, contained, one_line
+from interpbench.table import cell
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
@@ -52,7 +61,12 @@ def run(
     options = {name: value for name, value in vars(config).items() if _was_typed(context, name)}
     settings = {**conditions, "out": out, "force": force, **options}
     choice = Choice(case, suite)
-    outcomes = _attempt_all(technique, choice.cases(), model, range(seed, seed + resamples), settings)
+    outcomes: list[Outcome] = []
+    with Stoppable() as work:
+        for outcome in _attempts(technique, choice.cases_with(model), model, range(seed, seed + resamples), settings):
+            outcomes.append(outcome)
+    if work.stopped and not outcomes:
+        raise typer.Exit(STOPPED)
     failed = [each.error for each in outcomes if each.error]
     if failed and choice.is_one:
         error = failed[0]
@@ -61,8 +75,8 @@ def run(
         print_json(outcomes[0].json() if choice.is_one else [each.json() for each in outcomes])
     else:
         _print(technique, outcomes)
-    if failed:
-        raise typer.Exit(1)
+    if failed or work.stopped:
+        raise typer.Exit(STOPPED if work.stopped else 1)
 
 
 def _was_typed(context: typer.Context, option: str) -> bool:
@@ -94,20 +108,20 @@ class Outcome(NamedTuple):
         return summary([result.record for result in self.results])
 
 
-def _attempt_all(
+def _attempts(
     technique: str, cases: "list[Case]", model: str, seeds: range, settings: Mapping[str, Any]
-) -> list[Outcome]:
+) -> Iterator[Outcome]:
     """Run all cases. Raises UsageError if a subject does not exist: then nothing is run."""
     from interpbench.processes import tune_process
 
     tune_process()
     subjects = [_load(case, model) for case in cases]
-    outcomes = []
-    with progress(technique, len(cases)) as update:
-        for done, (case, subject) in enumerate(zip(cases, subjects, strict=True), 1):
-            outcomes.append(_attempt(technique, case, subject, seeds, settings))
-            update(done, {})
-    return outcomes
+    with progress(technique, [case.name for case in cases]) as update:
+        for case, subject in zip(cases, subjects, strict=True):
+            update(case.name, None, "")
+            outcome = _attempt(technique, case, subject, seeds, settings)
+            update(case.name, None, "failed" if outcome.error else "done")
+            yield outcome
 
 
 def _load(case: "Case", model: str) -> "Subject | InterpbenchError":
@@ -190,12 +204,15 @@ def print_results(title: str, results: "Sequence[Result]") -> None:
 
     "ident." is over what the ablation can see, "constr." over all true edges.
     """
-    columns = ("case", "model", "certified", "ident. heads>", "edges>", "constr. heads>", "edges>", "seconds>")
+    columns = ("case", "model", "certified", "ident. heads>", "ident. edges>", "constr. heads>", "constr. edges>")
+    columns += ("seconds>",)
     print_table(f"{title}: AUROC", columns, list(map(_scores, results)))
     if chosen := [_chosen(each) for each in results if each.metrics["chosen"]]:
         columns = ("case", "edges>", "false>", "smallest known>", "core found>", "answers kept>", "exact")
         print_table(f"{title}: the chosen circuit", columns, chosen)
-    print_lines(_remarks(results))
+    print_prose(_remarks(results))
+    if len(results) == 1 and "digest" in results[0].record and results[0].folder is not None:
+        print_lines([f"stored in {results[0].folder}"])
 
 
 def _scores(result: "Result") -> list[Any]:
@@ -219,13 +236,10 @@ def _chosen(result: "Result") -> list[Any]:
 
 
 def _remarks(results: "Sequence[Result]") -> list[str]:
-    """Why numbers are missing, and where a single run is stored."""
-    lines = [
+    """Why numbers are missing."""
+    return [
         f"case {each.record['case']}: under {each.record['ablation']} the true circuit alone keeps "
         f"{each.record['bare']:.3f} of the answers, so nothing is identifiable"
         for each in results
         if each.record["edge_classes"] is None
     ]
-    if len(results) == 1 and "digest" in results[0].record and results[0].folder is not None:
-        lines.append(f"stored in {results[0].folder}")
-    return lines

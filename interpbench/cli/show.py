@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from interpbench.cli.app import AsJson, CaseName, Force, app
-from interpbench.cli.console import print_json, print_lines, print_table
+from interpbench.cli.console import print_json, print_lines, print_prose, print_table
 
 if TYPE_CHECKING:
     from interpbench.cases.case import Case
@@ -108,7 +108,7 @@ def _print(facts: dict[str, Any]) -> None:
     from interpbench.subjects.card import certificate_tables, classes_of_edges
     from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
-    print_lines([f"case {facts['name']}: {facts['description']}", ""])
+    print_prose([f"case {facts['name']}: {facts['description']}", ""])
     rows = [[key, facts[key]] for key in ("output", "n_ctx", "vocab_size", "suites", "models")]
     alike = facts["twins"]
     rows.append(["twin of", [*alike[:5], f"{len(alike) - 5} more"] if len(alike) > 6 else alike])
@@ -117,7 +117,7 @@ def _print(facts: dict[str, Any]) -> None:
     card = facts["card"] or {}
     table, lines = classes_of_edges(facts["circuit"]["edges"], card)
     print_table(table.title, table.columns, table.rows)
-    print_lines(lines)
+    print_prose(lines)
     for table in certificate_tables("certificate", card):
         print_table(table.title, table.columns, table.rows)
     if card.get("command"):

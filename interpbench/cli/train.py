@@ -7,10 +7,11 @@ import typer
 
 from interpbench.cli.app import AsJson, Cases, Force, Suite
 from interpbench.cli.choose import Choice
-from interpbench.cli.console import print_json, print_lines, print_table, progress, progress_of_many
+from interpbench.cli.console import print_json, print_lines, print_table, progress
 from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from interpbench.processes import Event
     from interpbench.runs.make import Asked
 
 
@@ -25,6 +26,9 @@ def train(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds to try; the best certificate is kept.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Number of processes, for several cases.")] = 1,
+    certify: Annotated[
+        bool, typer.Option("--certify/--no-certify", help="Measure the certificate; `verify --write` can do it later.")
+    ] = True,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,14 +41,16 @@ def train(
     from interpbench.runs.make import Asked
 
     registry.load().trainer(trainer)
+    if seeds > 1 and not certify:
+        raise UsageError("--seeds keeps the best certificate; leave out --no-certify")
     choice = Choice(case, suite)
     names = [each.name for each in choice.cases()]
     if choice.is_one:
         folder = out or Path("subjects") / names[0] / trainer
-        _train_one(Asked(trainer, names[0], config, folder, seeds, force), as_json)
+        _train_one(Asked(trainer, names[0], config, folder, seeds, force, certify), as_json)
         return
     root = out or Path("subjects")
-    asked = [Asked(trainer, name, config, root / name / trainer, seeds, force) for name in names]
+    asked = [Asked(trainer, name, config, root / name / trainer, seeds, force, certify) for name in names]
     cards, kept, errors = train_many(asked, jobs, as_json)
     if as_json:
         told = [name for name in names if name not in kept]
@@ -59,14 +65,16 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
 
     if asked.folder.exists() and not asked.force:
         raise UsageError(f"{asked.folder} exists; --force replaces it")
-    with progress(f"train {asked.trainer} on case {asked.case}") as update:
-        card = make(asked, lambda facts: update(facts.get("step", 0), facts))
+    with progress(f"train {asked.trainer}", [asked.case]) as update:
+        card = make(asked, lambda facts: update(asked.case, facts, ""))
     if as_json:
         print_json(card)
         return
     for table in certificate_tables(f"case {asked.case}, trained by {asked.trainer}", card):
         print_table(table.title, table.columns, table.rows)
     print_lines([f"saved in {asked.folder}; use it with --model {asked.folder}"])
+    if not asked.certify:
+        print_lines([f"not certified: `interpbench verify {asked.case} --model {asked.folder} --write` measures"])
 
 
 def train_many(
@@ -101,15 +109,26 @@ def _make_all(asked: "list[Asked]", jobs: int) -> tuple[dict[str, dict[str, Any]
 
     cards: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
-    with progress_of_many("train", [each.case for each in asked]) as update:
+    with progress("train", [each.case for each in asked]) as update:
         for event in run_jobs(make, asked, jobs):
             case = asked[event.item].case
             if event.error:
                 errors[case] = event.error
             elif event.ended:
                 cards[case] = event.value
-            update(case, event.facts, event.ended)
+            update(case, event.facts, outcome(event))
     return cards, errors
+
+
+def outcome(event: "Event") -> str:
+    """In words, how a subject has ended that is trained or verified; empty if it has not."""
+    from interpbench.certificate.certificate import Headline
+
+    if event.error is not None:
+        return "failed"
+    certified = Headline.of_card(event.value).certified if event.ended else None
+    verdicts = {True: "certified", False: "not certified", None: "trained"}
+    return verdicts[certified] if event.ended else ""
 
 
 def _print(

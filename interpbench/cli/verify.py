@@ -6,7 +6,8 @@ import typer
 
 from interpbench.cli.app import AsJson, Model, Seed, Suite, app
 from interpbench.cli.choose import Choice
-from interpbench.cli.console import print_json, print_lines, print_table, progress_of_many
+from interpbench.cli.console import STOPPED, Stoppable, print_json, print_lines, print_table, progress
+from interpbench.cli.train import outcome
 
 if TYPE_CHECKING:
     from interpbench.runs.verify import Check
@@ -27,11 +28,13 @@ def verify(
     from interpbench.runs.verify import verify as verify_one
 
     choice = Choice(case, suite)
-    checks = [Check(each.name, model, seed, write) for each in choice.cases()]
+    checks = [Check(each.name, model, seed, write) for each in choice.cases_with(model)]
     if choice.is_one:
-        measured, errors = [verify_one(checks[0])], []
+        with progress("verify", [checks[0].case]) as update:
+            measured = [verify_one(checks[0], lambda facts: update(checks[0].case, facts, ""))]
+        errors, stopped = [], False
     else:
-        measured, errors = _verify_all(checks, jobs)
+        measured, errors, stopped = _verify_all(checks, jobs)
     if as_json:
         print_json(measured[0] if choice.is_one else measured)
     else:
@@ -42,12 +45,14 @@ def verify(
         if each["off"]
     ]
     print_lines([*off, *errors], to="stderr")
+    if stopped:
+        raise typer.Exit(STOPPED)
     if off or errors or not all(each["certificate"]["certified"] for each in measured):
         raise typer.Exit(1)
 
 
-def _verify_all(checks: "list[Check]", jobs: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """What was measured, in the order of the checks, and a line for each subject that could not be."""
+def _verify_all(checks: "list[Check]", jobs: int) -> tuple[list[dict[str, Any]], list[str], bool]:
+    """What was measured, in the order of the checks, a line for each subject that could not be, and whether stopped."""
     from interpbench.processes import run_jobs
     from interpbench.runs.verify import verify as verify_one
     from interpbench.subjects.zoo import load_subject
@@ -56,15 +61,16 @@ def _verify_all(checks: "list[Check]", jobs: int) -> tuple[list[dict[str, Any]],
         load_subject(check.case, check.model)
     done: dict[int, dict[str, Any]] = {}
     errors: dict[int, str] = {}
-    with progress_of_many("verify", [check.case for check in checks]) as update:
+    with Stoppable() as work, progress("verify", [check.case for check in checks]) as update:
         for event in run_jobs(verify_one, checks, jobs):
             name = checks[event.item].case
             if event.error is not None:
                 errors[event.item] = f"case {name} failed: {event.error}"
             elif event.ended:
                 done[event.item] = event.value
-            update(name, event.facts, event.ended)
-    return [done[i] for i in sorted(done)], [errors[i] for i in sorted(errors)]
+            differs = event.value is not None and event.value["off"]
+            update(name, event.facts, outcome(event) + ", unlike its card" * bool(differs))
+    return [done[i] for i in sorted(done)], [errors[i] for i in sorted(errors)], work.stopped
 
 
 def _print(measured: list[dict[str, Any]]) -> None:

@@ -98,6 +98,9 @@ class EdgeScores:
             raise ValueError(f"the score of edge {self.graph.edges[int(np.isnan(values).argmax())]} is NaN")
         object.__setattr__(self, "values", values)
 
+    def __repr__(self) -> str:
+        return f"EdgeScores({self.graph}: from {self.values.min():g} to {self.values.max():g})"
+
     @classmethod
     def of_nodes(cls, graph: Graph, scores: Mapping[str, float] | np.ndarray) -> EdgeScores:
         """The score of an edge is the smaller of its two ends' scores; into `logits` it is its writer's.

@@ -69,6 +69,9 @@ class Registry:
     contested: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     plugins: tuple[Plugin, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Registry({', '.join(f'{len(getattr(self, kind))} {kind}' for kind in (*SINGULAR, 'plugins'))})"
+
     def case(self, name: str) -> Case:
         """The case of that name, installed or generated. Raises UsageError, with the nearest name, if there is none."""
         generated = generated_case(name, self.properties)

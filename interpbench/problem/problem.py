@@ -52,6 +52,10 @@ class Problem:
     corrupted_full: Float[Tensor, "row position vocab_out"]
     labels: Float[Tensor, "row position vocab_out"] | None = None
 
+    def __repr__(self) -> str:
+        what = f"{self.output} output, {self.ablation} ablation, seed {self.seed}"
+        return f"Problem({self.graph}: {len(self.clean)} rows, {what})"
+
     @property
     def graph(self) -> Graph:
         """The model's graph of writers, readers and edges."""

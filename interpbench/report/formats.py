@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
-from textwrap import wrap
 from typing import Any
 
 from interpbench.report.comparison import WAYS, Comparison, Family
@@ -16,12 +13,13 @@ from interpbench.report.planted import Planted
 from interpbench.report.runs import other_form
 from interpbench.report.statements import statements
 from interpbench.report.statistics import Mean
-from interpbench.table import Table, cell
+from interpbench.table import Table, cell, csv_text
 
 CHOSEN = ("chosen.false_edges", "chosen.core_found", "chosen.sufficient", "chosen.exact")
 """Metrics of the circuit that a technique chose, in the order of their columns."""
-GAP, LEAST = 3, 10
-"""What a column of a printed table takes beside its content (the last one less), and the least width of words."""
+
+MOST_PAIRS = 15
+"""Of more pairs only those that differ are shown."""
 
 
 def tables(comparison: Comparison, failures: Sequence[Failure] = (), timed: bool = True) -> list[Table]:
@@ -110,6 +108,11 @@ def _tenths(value: float | None) -> str | None:
 
 
 def _pairs(comparison: Comparison, family: Family, title: str) -> Table:
+    """All pairs of a family; of many those that differ."""
+    pairs = [pair for pair in comparison.pairs if pair.family == family]
+    differing = [pair for pair in pairs if pair.differs]
+    if len(pairs) > MOST_PAIRS:
+        title += f": {len(differing)} of {len(pairs)} differ, the others are in the JSON"
     columns = ("method", "against", "cases>", "differ-\nence>", "p>", "p after\nHolm>", "A12>", "rank-\nbiserial>")
     rows = [
         (
@@ -117,8 +120,7 @@ def _pairs(comparison: Comparison, family: Family, title: str) -> Table:
             comparison.label(pair.second),
             *(pair.n, pair.difference, _small(pair.p), _small(pair.holm), pair.a12, pair.rank_biserial),
         )
-        for pair in comparison.pairs
-        if pair.family == family
+        for pair in (differing if len(pairs) > MOST_PAIRS else pairs)
     ]
     return Table(title, columns, tuple(rows))
 
@@ -161,65 +163,17 @@ def _small(p: float | None) -> str:
     return "-" if p is None else f"{p:.2g}"
 
 
-def fit(table: Table, width: int) -> list[Table]:
-    """The table for a terminal of that width: words are folded, numbers are not; what does not fit stands below.
-
-    The parts have the same columns of words. A table without numbers is unchanged.
-    """
-    words = [i for i, column in enumerate(table.columns) if not column.endswith(">")]
-    numbers = [i for i in range(len(table.columns)) if i not in words]
-    if not numbers or sum(_width(table, i) + GAP for i in range(len(table.columns))) <= width + 1:
-        return [table]
-    heads = {i: _folded(table.columns[i], max(_widest(table, i), *map(len, table.columns[i].split()))) for i in numbers}
-    wide = {i: max(_widest(table, i), _lines(heads[i])) + GAP for i in numbers}
-    room = width + 1 - sum(min(_width(table, i), LEAST) + GAP for i in words)
-    parts: list[list[int]] = [[]]
-    for i in numbers:
-        if parts[-1] and sum(wide[j] for j in (*parts[-1], i)) > room:
-            parts.append([])
-        parts[-1].append(i)
-    return [_part(table, {j: heads[j] for j in part}, width + 1 - sum(wide[j] for j in part)) for part in parts]
-
-
-def _part(table: Table, numbers: Mapping[int, str], room: int) -> Table:
-    """All columns of words, folded to fit in the room, and some columns of numbers, given with their heads."""
-    words = [i for i in range(len(table.columns)) if not table.columns[i].endswith(">")]
-    at = max(room // len(words) - GAP, LEAST)
-    rows = tuple((*(_folded(cell(row[i]), at) for i in words), *(row[i] for i in numbers)) for row in table.rows)
-    return table._replace(columns=(*(table.columns[i] for i in words), *numbers.values()), rows=rows)
-
-
-def _folded(text: str, width: int) -> str:
-    return "\n".join(wrap(text, width)) if _lines(text) > width else text
-
-
-def _width(table: Table, column: int) -> int:
-    """The width of a column with its head."""
-    return max(_widest(table, column), _lines(table.columns[column]))
-
-
-def _widest(table: Table, column: int) -> int:
-    return max((_lines(cell(row[column])) for row in table.rows), default=0)
-
-
-def _lines(text: str) -> int:
-    """The width of the longest line."""
-    return max(map(len, text.removesuffix(">").split("\n")))
-
-
 def as_csv(comparison: Comparison) -> str:
     """One line for every case and method: number of seeds, mean, interval, stability, seconds, whether a baseline."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case", "method", "metric", "seeds", "mean", "low", "high", "jaccard", "seconds", "baseline"))
+    columns = ("case", "method", "metric", "seeds", "mean", "low", "high", "jaccard", "seconds", "baseline")
+    rows = []
     for case, own in comparison.numbers.items():
         for method, numbers in own.items():
             measured = (numbers["n"], numbers["mean"], numbers["low"], numbers["high"])
             added = (comparison.stability[case][method], comparison.seconds[case][method])
             added += ("yes" if method in comparison.baselines else "no",)
-            row = (case, method, comparison.metric, *measured, *added)
-            writer.writerow("" if value is None else value for value in row)
-    return text.getvalue()
+            rows.append((case, method, comparison.metric, *measured, *added))
+    return csv_text(columns, rows)
 
 
 def as_json(comparison: Comparison, failures: Sequence[Failure]) -> dict[str, Any]:

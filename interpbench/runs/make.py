@@ -35,7 +35,10 @@ OFTEN = 0.5
 
 @dataclass(frozen=True)
 class Asked:
-    """One subject to make. `seeds`: how many seeds to try, from the configuration's own; the best one is kept."""
+    """One subject to make. `seeds`: how many seeds to try, from the configuration's own; the best one is kept.
+
+    Without `certify` the card holds no certificate, which takes longer than a short training.
+    """
 
     trainer: str
     case: str
@@ -43,6 +46,7 @@ class Asked:
     folder: Path
     seeds: int
     force: bool
+    certify: bool = True
 
 
 def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
             notify(start.after(facts))
 
         try:
-            subject = make_subject(trainer, case, config, here, progress)
+            subject = make_subject(trainer, case, config, here, progress, report if asked.certify else None)
         except OSError as error:
             raise InterpbenchError(f"{error.filename or here}: {error.strerror}; nothing was lost") from None
         came_to = card_numbers(subject.card)
@@ -141,19 +145,25 @@ def make_subject(
     config: Any,
     checkpoints: Path | None = None,
     progress: Callable[[Mapping[str, Any]], None] = lambda facts: None,
+    certifying: Callable[[dict[str, Any]], None] | None = lambda facts: None,
 ) -> Subject:
-    """Train a subject and measure its certificate; the card holds both, and the command that makes it again."""
+    """Train a subject and measure its certificate; the card holds both, and the command that makes it again.
+
+    `certifying` follows the measurement as `progress` does the training; with None nothing is measured.
+    """
     from interpbench.certificate.certify import certify
     from interpbench.certificate.classify import stated_on_card
 
     with contained(f"trainer {trainer.name}"):
         trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
-    card = {
+    card: dict[str, Any] = {
         "program_digest": reference.digest,
         "trainer": {"name": trainer.name, "config": dataclasses.asdict(config), **trained.facts},
-        "certificate": certify(case, trained.model, trained.circuit).to_json(),
-        CLASSES: stated_on_card(case, trained.model, trained.circuit),
+        "certificate": None,
         "command": " ".join(["interpbench", "train", trainer.name, "--case", case.name, *arguments(config)]),
     }
+    if certifying is not None:
+        card["certificate"] = certify(case, trained.model, trained.circuit, progress=certifying).to_json()
+        card[CLASSES] = stated_on_card(case, trained.model, trained.circuit, progress=certifying)
     return Subject(case, trainer.name, trained.model, trained.circuit, reference.classes, card)

@@ -7,9 +7,10 @@ the naturally trained model. The published comparison (arXiv 2407.14494) ablates
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -65,18 +66,21 @@ def realism(
     samples: int = 1000,
     seed: int = 0,
     out: str | Path | None = None,
+    progress: Callable[[dict[str, Any]], None] = lambda facts: None,
 ) -> Realism:
     """Curves of the available models, by a technique with its default options, or (None) of the true circuit.
 
     Circuits keep the highest-scored shares of the edges or nodes, or those scored above each of the `thresholds`; the
     score of a node is the largest of its edges'. A model is a kind or a folder; unavailable `KINDS` are listed in
-    `missing`. With `out`, runs are stored below that folder and read from it. Raises UsageError for a model of no known
+    `missing`. With `out`, runs are stored below that folder and read from it. `progress` is called before each model.
+    Raises UsageError for a model of no known
     kind, or if no model is available.
     """
     subjects, missing = find_models(case, models)
     at = (None,) if technique is None else tuple(thresholds) or SHARES
     scores = {}
-    for name, subject in subjects.items():
+    for step, (name, subject) in enumerate(subjects.items()):
+        progress({"step": step, "steps": len(subjects)})
         if technique is None:
             kept = subject.circuit.members(by)[None]
         else:

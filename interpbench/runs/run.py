@@ -17,6 +17,7 @@ from interpbench.cases.reference import defined
 from interpbench.errors import UsageError, contained
 from interpbench.evaluation.protocols import ProtocolName, configure, protocol_metrics
 from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.graph import GRANULARITIES
 from interpbench.plugins import checks, registry
 from interpbench.plugins.options import check_bounds
 from interpbench.problem.ablation import Ablation
@@ -27,6 +28,7 @@ from interpbench.runs import store
 from interpbench.runs.record import Conditions, judgement, run_record, run_request
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
+from interpbench.table import cell
 from interpbench.transformer.passes import counting
 
 
@@ -47,6 +49,11 @@ class Result:
     circuit: Circuit | None
     record: Mapping[str, Any]
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        aurocs = ", ".join(f"{name} {cell(self.metrics[name]['auroc'])}" for name in GRANULARITIES)
+        chosen = "no circuit" if self.circuit is None else f"{len(self.circuit.edges)} edges chosen"
+        return f"Result(case {self.record['case']}, {self.record['subject']}: AUROC {aurocs}; {chosen})"
 
 
 def run(

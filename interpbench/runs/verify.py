@@ -44,10 +44,10 @@ def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts
     if known.reference().digest != subject.card["program_digest"]:
         raise InterpbenchError(f"case {name} has changed since its subject was made: train it again")
     try:
-        certificate = certify(subject.case, model, circuit, seed=check.seed).to_json()
+        certificate = certify(subject.case, model, circuit, seed=check.seed, progress=report).to_json()
     except ValueError as error:
         raise InterpbenchError(f"case {name}: the subject does not fit the alignment: {error}") from error
-    classes = stated_on_card(subject.case, model, circuit, check.seed)
+    classes = stated_on_card(subject.case, model, circuit, check.seed, report)
     if check.write and folder is not None:
         measured = {"circuit_hash": circuit.digest, "certificate": certificate, CLASSES: classes}
         write_card(folder, {**subject.card, **measured})

@@ -43,6 +43,10 @@ class Subject:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.kind)
 
+    def __repr__(self) -> str:
+        what = f"{len(self.circuit.edges)} true edges, weights {self.weights_hash}"
+        return f"Subject(case {self.case.name}, {self.name}, {self.model.graph}: {what})"
+
     @cached_property
     def truth_hash(self) -> str:
         """Hash of the true circuit and of the classes of its edges on the card; 16 hexadecimal digits."""

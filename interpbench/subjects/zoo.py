@@ -53,6 +53,12 @@ def folder_of(case: Case, model: str) -> Path | None:
     return _own_folder(case, model)
 
 
+def is_there(case: Case, model: str) -> bool:
+    """Whether a case has a model of that name, or a folder that it names."""
+    folder = folder_of(case, model)
+    return folder is None or folder.is_dir()
+
+
 def _own_folder(case: Case | None, model: str | Path) -> Path:
     """A folder that is not bundled; `{case}` in its name stands for the case's, one name for the folders of a suite."""
     return Path(model) if case is None else Path(str(model).replace("{case}", case.name))
@@ -101,7 +107,8 @@ def _missing(case: Case | None, model: str) -> str:
     if case is None:
         return f"no folder {model}"
     if model == HUB:
-        return f"the published subject of case {case.name} is not here; `interpbench hub pull {case.name}` fetches it"
+        fetch = f"`interpbench hub pull {case.name}` fetches it, `interpbench hub pull` all"
+        return f"the published subject of case {case.name} is not here; {fetch}"
     known = models(case)
     there = f"there are: {', '.join(known)}" if known else "none is bundled"
     if model in registry.load().trainers:

@@ -46,6 +46,9 @@ class Transformer:
     def __post_init__(self) -> None:
         self.config.check_shapes({name: weight.shape for name, weight in self.weights.items()})
 
+    def __repr__(self) -> str:
+        return f"Transformer({self.config})"
+
     @cached_property
     def graph(self) -> Graph:
         """The residual stream's writers, readers and edges."""

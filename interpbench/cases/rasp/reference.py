@@ -45,6 +45,9 @@ class RaspReference:
     partial: bool = False
     alignment: Alignment = field(default_factory=Alignment)
 
+    def __repr__(self) -> str:
+        return f"RaspReference({self.model}: {', '.join(self.components)})"
+
     @property
     def variables(self) -> dict[str, tuple[str, ...]]:
         """Every used component and the subject's node that carries it."""
