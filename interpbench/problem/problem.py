@@ -25,6 +25,7 @@ from interpbench.problem.ablation import ABLATIONS, Ablation, ablated, source_pl
 from interpbench.problem.losses import LOSSES, Answers, Loss, Output, mean_loss
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
+from interpbench.transformer.torch_state import clean_state
 
 CHUNK = 1 << 24
 """Largest number of activations (numbers) that one pass holds."""
@@ -143,6 +144,8 @@ class Problem:
         """
         return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean), carried)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _attribute(
         self,
         masks: Tensor,
@@ -156,7 +159,8 @@ class Problem:
         chunks = zip(self._chunks(len(masks)), path._chunks(len(masks)), strict=True)
         for (part, share, some), (here, _, _) in chunks:
             taps: list[Tap] = []
-            logits, outputs = self.model.run(part.clean, masks[some].to(self.full), here.other, taps)
+            mask = masks[some].to(self.full).clone()  # a tensor made in inference mode has no gradients
+            logits, outputs = self.model.run(part.clean, mask, here.other, taps)
             slopes = torch.autograd.grad(part.loss(logits, kind).sum(), [tap.value for tap in taps])
             with torch.no_grad():
                 change = changes(part, outputs).flatten(-3).mT
@@ -201,6 +205,7 @@ def _changes(other: Activations, outputs: list[Tensor]) -> Activations:
     return changes
 
 
+@clean_state()
 @torch.no_grad()
 def make_problem(
     model: Transformer,

@@ -28,6 +28,7 @@ from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import stored_card
 from interpbench.trainers.trainer import Trainer
 from interpbench.transformer.config import Config
+from interpbench.transformer.torch_state import clean_state
 
 OFTEN = 0.5
 """Seconds between two reports of a process."""
@@ -136,6 +137,7 @@ def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, 
     return tell
 
 
+@clean_state()
 def make_subject(
     trainer: Trainer,
     case: Case,
@@ -147,7 +149,8 @@ def make_subject(
     from interpbench.certificate.certify import certify
     from interpbench.certificate.classify import stated_on_card
 
-    trained = trainer.train(case, config, checkpoints, progress)
+    with clean_state(getattr(config, "seed", 0)):
+        trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
     card = {
         "program_digest": reference.digest,

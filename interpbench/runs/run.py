@@ -26,6 +26,7 @@ from interpbench.runs.record import Conditions, judgement, run_record, run_reque
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 from interpbench.transformer.passes import counting
+from interpbench.transformer.torch_state import clean_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,7 @@ class Result:
     folder: Path | None = None
 
 
+@clean_state()
 def run(
     technique: str | Technique,
     case: str | Case | Subject,
@@ -85,7 +87,7 @@ def run(
     problem = problem_of(subject, conditions)
     with _traceback_kept(folder):
         began = time.perf_counter()
-        with counting() as passes:
+        with clean_state(seed), counting() as passes:
             found = method.discover(problem, config)
         seconds = time.perf_counter() - began
         verdict = judgement(found, subject, problem)

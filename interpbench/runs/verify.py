@@ -15,6 +15,7 @@ from interpbench.processes import tune_process
 from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import write_card
 from interpbench.subjects.zoo import folder_of, load_subject
+from interpbench.transformer.torch_state import clean_state
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Check:
     write: bool
 
 
+@clean_state()
 def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
     """Measure; returns the certificate, the classes, and in `off` each number in which the card differs.
 

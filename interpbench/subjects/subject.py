@@ -15,6 +15,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.tokens import Token
 from interpbench.errors import MissingExtra, UsageError
 from interpbench.plugins import registry
+from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,7 @@ class Subject:
         """Hash of names, shapes and float32 values of the weights; 16 hexadecimal digits."""
         return weights_hash(self.model)
 
+    @clean_state()
     def predict(self, inputs: Sequence[Sequence[Token]]) -> list[list[Any]]:
         """Decoded answers, one list an input and one value a token, in the form of `Case.expected`.
 
@@ -101,6 +103,7 @@ def _lens() -> ModuleType:
         raise MissingExtra("lens", "TransformerLens's models") from None
 
 
+@clean_state()
 def from_transformer_lens(model: Any, case: str | Case, circuit: Circuit | None = None) -> Subject:
     """A subject of a case from a model of TransformerLens (bridge, HookedTransformer, `Hooked`); weights are copied.
 

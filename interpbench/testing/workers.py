@@ -6,17 +6,16 @@ import dataclasses
 import functools
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
 
 from interpbench.plugins.contract import breaches, sources
+from interpbench.transformer.torch_state import KINDS_OF_DEVICE
 
 HEAVY = ("torch", "jax")
 
@@ -142,25 +141,9 @@ def global_state() -> dict[str, Any]:
         "torch's global generator": torch.get_rng_state().tolist(),
         "whether gradients are enabled": torch.is_grad_enabled(),
         "torch's default type": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "autocast": [torch.is_autocast_enabled(kind) for kind in KINDS_OF_DEVICE],
     }
-
-
-@contextmanager
-def unshared(seed: int | None = None) -> Iterator[None]:
-    """Whatever happens inside, global state is as before afterwards; all generators start from `seed`, if given."""
-    python, numpy = random.getstate(), np.random.get_state()
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(torch.is_grad_enabled()):
-        try:
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed)
-                torch.manual_seed(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-            torch.set_default_dtype(dtype)
 
 
 def unchanged_state(before: dict[str, Any]) -> None:

@@ -30,11 +30,13 @@ from interpbench.cases.tokens import value_from_json, value_to_json
 from interpbench.files import cache_folder, parse_json
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
+from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp
 
 
+@clean_state()
 def compiled(program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment) -> RaspReference:
     """As `compile_program`, from the cache if possible. A file that cannot be read is compiled anew."""
     with refused_in_one_line(case):
