@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -167,3 +167,25 @@ def test_nor_does_one_that_fails_or_a_trainer(subject: ib.Subject, monkeypatch: 
     made = make_subject(Trainer(), toy_case("categorical"), Config())
     assert state() == before
     assert made.card["certificate"]["gradients"] and made.card["certificate"]["device"].type == "cpu"
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_half_precision_is_refused_where_it_would_compute(kind: str, subject: ib.Subject) -> None:
+    half = subject.model.to(dtype=getattr(torch, kind))
+    with pytest.raises(ib.UsageError, match=rf"are {kind}, expected float32: model.to\(dtype=torch.float32\)"):
+        replace(subject, model=half)
+    clean = subject.case.inputs(4, np.random.default_rng(0))
+    with pytest.raises(ib.UsageError, match=f"are {kind}, expected float32 or float64"):
+        make_problem(half, clean, clean, subject.case.output)
+    mixed = replace(half, weights=half.weights | {"unembed.b_U": subject.model.weights["unembed.b_U"]})
+    with pytest.raises(ib.UsageError, match=f"are {kind} and float32"):
+        replace(subject, model=mixed)
+    assert replace(subject, model=half.to(dtype=torch.float32)).predict([subject.case.vocab[:1] * 3])
+
+
+def test_a_problem_may_be_of_float64(subject: ib.Subject) -> None:
+    clean = subject.case.inputs(20, np.random.default_rng(0))
+    models = (subject.model, subject.model.to(dtype=torch.float64))
+    one, other = (make_problem(model, clean, clean[::-1].copy(), subject.case.output) for model in models)
+    cut = torch.full((1, one.graph.n_edges), 0.3)
+    torch.testing.assert_close(one.gradients(cut, "mse").double(), other.gradients(cut, "mse"))

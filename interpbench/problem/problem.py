@@ -223,7 +223,7 @@ def make_problem(
     corrupted input's positions permuted by the seed, BOS's apart (`positions`), the writer's mean over the corrupted
     inputs (`mean`), or `zero`. `labels` are the program's answers in the form of the model's logits, for
     the loss `label`. Raises UsageError for shapes that do not match, an unknown ablation, an output that is not the
-    model's, or no scored position.
+    model's, no scored position, or a model in half precision.
     """
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
@@ -238,6 +238,7 @@ def make_problem(
 
 def _check(model: Transformer, data: tuple[Tensor, Tensor, Tensor], output: Output, ablation: str) -> Ablation:
     """The ablation. Raises UsageError for what `make_problem` refuses; `data` is clean, corrupted and scored."""
+    model.check_precision("float32", "float64")
     if data[0].ndim != 2 or len({x.shape for x in data}) > 1:
         shapes = ", ".join(str(tuple(x.shape)) for x in data)
         raise UsageError(f"clean, corrupted and scored have shapes {shapes}; expected the same [row, position] for all")

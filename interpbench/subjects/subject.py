@@ -30,7 +30,8 @@ class Subject:
 
     `kind` is the name that it was loaded by (`siit`, `tracr`, ...; `custom` for a folder), `classes` the answers that
     the logits stand for (None: the output is a number), `card` plain JSON: its making and its measurements. `name`
-    tells people which one it is: a folder as they typed it, else the kind.
+    tells people which one it is: a folder as they typed it, else the kind. Raises UsageError for a model whose weights
+    are not float32.
     """
 
     case: Case
@@ -42,6 +43,7 @@ class Subject:
     name: str = ""
 
     def __post_init__(self) -> None:
+        self.model.check_precision("float32")
         object.__setattr__(self, "name", self.name or self.kind)
 
     @cached_property
