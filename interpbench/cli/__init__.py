@@ -28,6 +28,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone: nothing more can be written, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except OSError as error:
+        status = _fail(f"{error.filename or 'output'}: {error.strerror}", 1)
     sys.exit(status)
 
 

@@ -230,7 +230,7 @@ class _Chart(NamedTuple):
         from interpbench.report import charts
 
         if self.path is not None and self.draw is not None:
-            charts.save(self.draw(found), self.path)
+            charts.save(self.draw(found), self.path, self.force)
 
 
 NO_CHART = _Chart()

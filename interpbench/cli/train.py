@@ -8,7 +8,6 @@ import typer
 from interpbench.cli.app import AsJson, Cases, Force, Suite
 from interpbench.cli.choose import Choice
 from interpbench.cli.console import print_json, print_lines, print_table, progress, progress_of_many
-from interpbench.errors import UsageError
 
 if TYPE_CHECKING:
     from interpbench.runs.make import Asked
@@ -57,8 +56,6 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     from interpbench.runs.make import make
     from interpbench.subjects.card import certificate_tables
 
-    if asked.folder.exists() and not asked.force:
-        raise UsageError(f"{asked.folder} exists; --force replaces it")
     with progress(f"train {asked.trainer} on case {asked.case}") as update:
         card = make(asked, lambda facts: update(facts.get("step", 0), facts))
     if as_json:

@@ -48,7 +48,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether the run is complete."""
-        return (self.folder / store.RUN).exists()
+        return store.is_complete(self.folder)
 
     @property
     def name(self) -> str:

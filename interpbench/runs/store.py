@@ -10,6 +10,7 @@ The digest is a hash of what determines the result; time, device and package ver
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,9 +50,14 @@ def run_folder(root: str | Path, request: RunRequest) -> Path:
     return Path(root) / request["case"] / request["model"] / request["technique"] / digest(request)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a run is stored there, damaged or not."""
+    return os.path.lexists(folder / RUN)
+
+
 def read(folder: Path) -> StoredRun | None:
     """A complete run, or None. Raises InterpbenchError if its run.json is damaged or lacks a field."""
-    if not (folder / RUN).exists():
+    if not is_complete(folder):
         return None
     try:
         record = _checked(read_json(folder / RUN))
@@ -97,7 +103,6 @@ _KINDS: dict[str, Any] = {
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:
     """Store a run: scores first, run.json last. An older run.json and error.txt in the folder are removed before."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
     write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
@@ -106,7 +111,6 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
 
 def write_error(folder: Path, error: Exception) -> Path:
     """Write the traceback of a failed run to its folder, remove an older run.json there, and return the file."""
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR

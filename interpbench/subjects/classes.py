@@ -51,6 +51,5 @@ def _found(subject: Subject, ablation: Ablation) -> EdgeClasses:
         return EdgeClasses.from_json(read_json(path))
     classes = classify_edges(subject.case, subject.model, subject.circuit, ablation)
     with suppress(OSError):  # a folder that cannot be written to only means finding them again
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(classes.to_json()) + "\n")
     return classes
