@@ -218,3 +218,10 @@ def test_killed_at_any_moment_it_ends_in_the_same_tables(tmp_path: Path) -> None
 def test_techniques_with_equal_settings_are_counted_apart(cli: Callable, tmp_path: Path) -> None:
     told = cli("bench", "--case", "3", "--techniques", "norm,random", "--dry-run", "--out", tmp_path)
     assert "2 runs: 1 cases, 1 models, 2 techniques" in told.out
+
+
+def test_a_damaged_run_does_not_stop_the_estimate(tmp_path: Path) -> None:
+    job = Job("eap", None, "3", "siit", Conditions(), tmp_path, tmp_path / "x", 1.0)
+    job.folder.mkdir()
+    (job.folder / "run.json").write_text("{")
+    assert job.is_done and estimate([job], [job]) == (None, ["eap"])

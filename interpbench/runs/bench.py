@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from math import exp, log
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.certificate.certificate import Headline
-from interpbench.errors import UsageError
+from interpbench.errors import InterpbenchError, UsageError
 from interpbench.evaluation.protocols import configure
 from interpbench.plugins import registry
 from interpbench.plugins.options import parse_value
@@ -164,9 +165,9 @@ def estimate(jobs: Sequence[Job], done: Sequence[Job]) -> tuple[float | None, li
     """
     seen: dict[str, list[tuple[float, float]]] = {}
     for job in done:
-        stored = store.read(job.folder)
-        if stored is not None:
-            seen.setdefault(job.technique, []).append((log(job.work), log(stored.record["seconds"] + 1e-3)))
+        with suppress(InterpbenchError):  # a damaged run is named in the comparison
+            if (stored := store.read(job.folder)) is not None:
+                seen.setdefault(job.technique, []).append((log(job.work), log(stored.record["seconds"] + 1e-3)))
     unknown = sorted({job.technique for job in jobs} - seen.keys())
     known = [_fitted(seen[job.technique], log(job.work)) for job in jobs if job.technique in seen]
     return (sum(known) if known else None), unknown

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,7 @@ def read(folder: Path) -> StoredRun | None:
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
-    return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
+    return InterpbenchError(f"{folder}: damaged run ({reason}); `interpbench run --force` does it again")
 
 
 def _checked(record: Any) -> Record:
@@ -86,9 +87,26 @@ def _checked(record: Any) -> Record:
         metrics = record["metrics"].get(granularity)
         if not isinstance(metrics, dict) or "auroc" not in metrics:
             raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+    if record["seconds"] < 0:
+        raise ValueError(f"{RUN}: seconds is {shown(record['seconds'])}")
+    for name in ("metrics", "passes"):
+        _check_numbers(record[name], name)
+    if missing := {"forward", "backward"} - record["passes"].keys():
+        raise ValueError(f"{RUN}: passes lack {min(missing)!r}")
     return cast(Record, record)
 
 
+def _check_numbers(facts: Mapping[str, Any], path: str) -> None:
+    """Raise ValueError unless each fact, nested ones too, is None, a number, a truth value, or a curve's list."""
+    for name, value in facts.items():
+        where = f"{path}.{name}"
+        if isinstance(value, dict):
+            _check_numbers(value, where)
+        elif value is not None and not isinstance(value, list if where.endswith(_CURVES) else int | float):
+            raise ValueError(f"{RUN}: {where} is {shown(value)}")
+
+
+_CURVES = ("roc.fpr", "roc.tpr", "paper.points", "mib.shares", "mib.kept", "mib.faithfulness")
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "model", "subject", "weights_hash", "truth_hash", "technique", "digest"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
