@@ -17,6 +17,7 @@ import interpbench as ib
 from interpbench.errors import UsageError
 from interpbench.plugins import registry
 from interpbench.runs import bench, store
+from interpbench.runs.bench import Job, estimate
 from interpbench.runs.record import Conditions
 
 QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20", "--jobs", "2")

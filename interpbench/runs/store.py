@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,16 +101,21 @@ def _check_numbers(facts: Mapping[str, Any], path: str) -> None:
     """Raise ValueError unless each fact, nested ones too, is None, a number, a truth value, or a curve's list."""
     for name, value in facts.items():
         where = f"{path}.{name}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and name in _NESTED:
             _check_numbers(value, where)
-        elif value is not None and not isinstance(value, list if where.endswith(_CURVES) else int | float):
+        elif where.endswith(_CURVES) and isinstance(value, list):
+            continue
+        elif value is not None and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
             raise ValueError(f"{RUN}: {where} is {shown(value)}")
 
 
+_NESTED = (*GRANULARITIES, "chosen", "identifiable", "roc", "paper", "mib")
 _CURVES = ("roc.fpr", "roc.tpr", "paper.points", "mib.shares", "mib.kept", "mib.faithfulness")
 _KINDS: dict[str, Any] = {
-    **dict.fromkeys(("case", "model", "subject", "weights_hash", "truth_hash", "technique", "digest"), str),
+    **dict.fromkeys(("case", "program_digest", "model", "subject", "weights_hash", "truth_hash", "digest"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
+    **dict.fromkeys(("technique", "technique_version", "ablation", "protocol"), str),
+    "unique": bool,
     "certified": bool | None,
     "certificate_version": int | None,
     "edge_classes": dict | None,
