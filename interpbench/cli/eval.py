@@ -1,7 +1,9 @@
 """`eval`: node effects, the score of a circuit, and realism."""
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -252,7 +254,8 @@ def _evaluate(
     found = []
     with progress("eval", len(cases)) as update:
         for done, case in enumerate(cases, 1):
-            found.append(measure(case))
+            with redirect_stdout(sys.stderr):  # stdout is for results, not for what a technique prints
+                found.append(measure(case))
             update(done, {})
     chart.save(found[0])
     if as_json:

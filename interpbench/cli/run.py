@@ -1,6 +1,8 @@
 """`run`: one technique on one or many cases. A case that fails is reported, and the others continue."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -137,7 +139,8 @@ def _attempt(
     results, unstored = [], None
     for seed in seeds:
         try:
-            results.append(run_one(technique, subject, **settings, seed=seed))
+            with redirect_stdout(sys.stderr):  # stdout is for results, not for what a technique prints
+                results.append(run_one(technique, subject, **settings, seed=seed))
         except NotStored as error:
             results.append(error.result)
             unstored = error

@@ -1,5 +1,7 @@
 """`train`: subjects for one case or for many."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +58,7 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     from interpbench.runs.make import make
     from interpbench.subjects.card import certificate_tables
 
-    with progress(f"train {asked.trainer} on case {asked.case}") as update:
+    with progress(f"train {asked.trainer} on case {asked.case}") as update, redirect_stdout(sys.stderr):
         card = make(asked, lambda facts: update(facts.get("step", 0), facts))
     if as_json:
         print_json(card)

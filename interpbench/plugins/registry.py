@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib import metadata
 from types import ModuleType
@@ -104,7 +106,8 @@ def load() -> Registry:
     rows = []
     for name, distribution, version, importer in _sources():
         try:
-            provided, listener = _ask(importer())
+            with redirect_stdout(sys.stderr):  # stdout is for results
+                provided, listener = _ask(importer())
             for kind, things in provided.items():
                 for thing in things:
                     _, owner = found[kind].get(thing, (None, None))

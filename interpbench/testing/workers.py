@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from interpbench.plugins.contract import breaches, sources
+from interpbench.plugins.options import check_fields
 from interpbench.transformer.torch_state import KINDS_OF_DEVICE
 
 HEAVY = ("torch", "jax")
@@ -31,19 +32,12 @@ def check_config_is_simple(worker: Any, config: Any = None) -> None:
     kind = worker.Config
     assert dataclasses.is_dataclass(kind), f"{kind} is not a dataclass"
     assert kind.__dataclass_params__.frozen, f"{kind} is not frozen"  # type: ignore[attr-defined]
-    hints = get_type_hints(kind)
+    try:
+        check_fields(kind)
+    except TypeError as error:
+        raise AssertionError(str(error)) from None
     for field in dataclasses.fields(kind):
-        assert _is_simple(hints[field.name]), f"type of {field.name} is {hints[field.name]}, no option can hold it"
         assert field.metadata.get("help"), f"{field.name} has no help text: field(metadata={{'help': ...}})"
-
-
-def _is_simple(hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return True
-    if get_origin(hint) is tuple:
-        return all(_is_simple(part) for part in get_args(hint) if part is not ...)
-    parts = get_args(hint)
-    return all(_is_simple(part) for part in parts) if parts else hint in (int, float, bool, str, type(None))
 
 
 def check_config_round_trips(worker: Any, config: Any = None) -> None:
