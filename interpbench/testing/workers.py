@@ -33,7 +33,7 @@ def check_config_is_simple(worker: Any, config: Any = None) -> None:
     assert dataclasses.is_dataclass(kind), f"{kind} is not a dataclass"
     assert kind.__dataclass_params__.frozen, f"{kind} is not frozen"  # type: ignore[attr-defined]
     try:
-        check_fields(kind)
+        check_fields(worker.Config)
     except TypeError as error:
         raise AssertionError(str(error)) from None
     for field in dataclasses.fields(kind):
