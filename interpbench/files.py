@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any, NoReturn
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
 
 MEGABYTE = 1 << 20
+PROBE = 1 << 16
+"""Bytes that are written to see whether there is room."""
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -109,60 +112,87 @@ def _cause(error: Exception) -> str:
     return "not plain data and tensors" if "weights_only" in str(error) else f"unreadable: {first_line(error)}"
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to. It is flushed to disk and renamed at the end, removed on an error.
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, also if the machine stops; folders on the way are made. Raises OSError.
 
-    `path` therefore holds all of the new content or is unchanged, also if the machine stops.
+    It is written under a random name beside `path`, flushed to disk and renamed. Any number of processes, on any
+    number of machines, may write the same path: the last one wins.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield aside
-        with aside.open("r+b") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    with aside.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, for text."""
+    write_bytes(path, text.encode())
+
+
+def write_new(path: Path, content: str | bytes, force: bool) -> None:
+    """Write a file that the user named.
+
+    Raises UsageError if `check_new` does, InterpbenchError if it cannot be written.
+    """
+    check_new(path, force)
+    try:
+        write_bytes(path, content if isinstance(content, bytes) else content.encode())
+    except OSError as error:
+        raise InterpbenchError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder to write to. At the end it replaces `folder`; on an error `folder` is unchanged."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".", ignore_cleanup_errors=True) as aside:
+        new, old = Path(aside) / "new", Path(aside) / "old"
         new.mkdir()
         yield new
-        if folder.is_dir():
+        if os.path.lexists(folder):
             folder.rename(old)
-        elif folder.exists():
-            folder.unlink()
-        new.rename(folder)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all (`written_whole`)."""
-    with written_whole(path) as aside:
-        aside.write_text(text)
-
-
-def write_new(path: Path, text: str, force: bool) -> None:
-    """Write a file that the user named.
-
-    Raises UsageError if it exists, unless `force` replaces it, InterpbenchError if it cannot be written.
-    """
-    refuse_existing(path, force)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise InterpbenchError(f"{path}: {error.strerror}") from None
+        try:
+            new.rename(folder)
+        except OSError:
+            if os.path.lexists(old):
+                old.rename(folder)
+            raise
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raise UsageError if the path exists, unless `force` is to replace it."""
-    if path.exists() and not force:
+    """Raise UsageError if the path exists, if only as a dead link, unless `force` is to replace it."""
+    if os.path.lexists(path) and not force:
         raise UsageError(f"{path} exists; --force replaces it")
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raise UsageError, before any work, unless a new file can be written there; `force` replaces an ordinary file."""
+    refuse_existing(path, force)
+    check_writable(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not an ordinary file, so --force does not replace it")
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError, before any work, unless a file can be written at `path`; its folders need not exist.
+
+    Nothing is left there: a file of some size is written beside the first folder that is missing, and removed.
+    """
+    there = path.parent
+    while not os.path.lexists(there):
+        there = there.parent
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".") as aside:
+            write_bytes(Path(aside) / path.relative_to(there), bytes(PROBE))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
 def cache_folder() -> Path:

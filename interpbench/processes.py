@@ -6,8 +6,10 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -83,7 +85,10 @@ def _receive(item: int, pipe: Any, process: Any) -> Event:
 
 
 def _serve(work: Work, pipe: Connection) -> None:
-    """The main loop of a process: for each item, send its facts, then its value or error."""
+    """The main loop of a process: for each item, send its facts, then its value or error.
+
+    What the work prints goes to stderr: stdout is for results.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     while True:
@@ -92,7 +97,8 @@ def _serve(work: Work, pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
+            with redirect_stdout(sys.stderr):
+                ended = Event(0, value=work(item, lambda facts: pipe.send(Event(0, facts=facts))))
         except Exception as error:  # sent to the parent, which reports it
             ended = Event(0, error=one_line(error))
         pipe.send(ended)

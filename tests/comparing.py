@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from interpbench.graph.circuit import Circuit
+import numpy as np
+
+from interpbench.graph.circuit import Circuit, EdgeScores
+from interpbench.graph.circuit_file import to_circuit_file
 from interpbench.graph.graph import GRANULARITIES, Graph
 from interpbench.report.runs import Run, named
 from interpbench.runs.record import SCHEMA
-from interpbench.runs.store import RUN, StoredRun
+from interpbench.runs.store import RUN, SCORES, StoredRun
 
 GRAPH = Graph(2, 2)
 TRUE = Circuit(GRAPH, frozenset({"embed->a0.h0<q>", "pos->a0.h0<k>", "a0.h0->m1", "m1->logits"}))
@@ -43,4 +46,6 @@ def write(folder: Path, record: dict[str, Any]) -> Path:
     """A run folder with this record; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).write_text(json.dumps(record))
+    scores = EdgeScores(GRAPH, np.zeros(GRAPH.n_edges))
+    (folder / SCORES).write_text(json.dumps(to_circuit_file(scores, None, 8)))
     return folder

@@ -33,12 +33,12 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 @pytest.fixture
 def failing() -> Callable[..., set[str]]:
     """Names of the checks that fail on something."""
-    from interpbench.testing.workers import unshared
+    from interpbench.transformer.torch_state import clean_state
 
     def run(checks: Iterable[Callable[..., None]], *arguments: Any) -> set[str]:
         failed = set()
         for check in checks:
-            with unshared():
+            with clean_state():
                 try:
                     check(*arguments)
                 except AssertionError as error:

@@ -19,6 +19,7 @@ import interpbench as ib
 from interpbench.errors import UsageError
 from interpbench.plugins import registry
 from interpbench.runs import bench, store
+from interpbench.runs.bench import Job, estimate
 from interpbench.runs.record import Conditions
 
 QUICK = ("bench", "--case", "3,4", "--techniques", "eap,acdc", "--samples", "20", "--jobs", "2")
@@ -250,3 +251,10 @@ def test_killed_at_any_moment_it_ends_in_the_same_tables(tmp_path: Path) -> None
 def test_techniques_with_equal_settings_are_counted_apart(cli: Callable, tmp_path: Path) -> None:
     told = cli("bench", "--case", "3", "--techniques", "norm,random", "--dry-run", "--out", tmp_path)
     assert "2 runs: 1 cases, 1 models, 2 techniques" in told.out
+
+
+def test_a_damaged_run_does_not_stop_the_estimate(tmp_path: Path) -> None:
+    job = Job("eap", None, "3", "siit", Conditions(), tmp_path, tmp_path / "x", 1.0)
+    job.folder.mkdir()
+    (job.folder / "run.json").write_text("{")
+    assert job.is_done and estimate([job], [job]) == (None, ["eap"])

@@ -33,8 +33,10 @@ from interpbench.catalogue.suites import suite_cases
 from interpbench.certificate import certify as certificate
 from interpbench.certificate.certificate import Headline, demands
 from interpbench.certificate.interventions import agreement
+from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph import Graph
 from interpbench.hub.edges import parse_edges
+from interpbench.hub.errors import hub_errors
 from interpbench.hub.published import CONFIG, WEIGHTS, read_published
 from interpbench.hub.unpickle import read_plain
 from interpbench.plugins.registry import load
@@ -554,3 +556,22 @@ def test_cases_as_croissant(cli: Callable) -> None:
             assert kinds[name] == "sc:Text" or value in ("True", "False") or value.isdigit()
     assert data["@type"] == "sc:Dataset" and data["conformsTo"].endswith("croissant/1.0")
     assert {column.name for column in metadata.COLUMNS} == set(header)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ImportError("Using SOCKS proxy, but"), ValueError("Unknown scheme"), KeyError("x"), PermissionError(13, "no")],
+)
+def test_whatever_the_client_raises_is_one_line(error: Exception) -> None:
+    with pytest.raises(InterpbenchError) as told, hub_errors("a/b"):
+        raise error
+    assert str(told.value).startswith("a/b: ") and "\n" not in str(told.value)
+    with pytest.raises(UsageError, match="^ours$"), hub_errors("a/b"):
+        raise UsageError("ours")
+
+
+def test_a_proxy_that_the_client_cannot_use_is_one_line(process: Callable, tmp_path: Path) -> None:
+    """In a process of its own: the client reads the environment once."""
+    local = {"HF_HOME": str(tmp_path), "INTERPBENCH_CACHE": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    ended = process("hub", "pull", "3", cwd=tmp_path, **local, ALL_PROXY="socks5://localhost:1")
+    assert ended.status == 1 and ended.err.startswith("error: ") and ended.err.count("\n") == 1

@@ -55,6 +55,41 @@ def row(name: str) -> registry.Plugin:
     return found
 
 
+LOUD = """
+        from interpbench import Discovery, EdgeScores
+        print("running")
+        return Discovery(EdgeScores(problem.graph, [0.0] * problem.graph.n_edges))
+"""
+
+
+def test_what_a_plugin_prints_is_no_result(
+    install: Callable[[str, str], None], cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    install("loud", TECHNIQUE.replace(" ...\n", LOUD).replace("return [", "print('asked'); return ["))
+    assert json.loads(cli("plugins", "--json").out)
+    for words in ("run mine --case 3", "eval realism --case 3 --technique mine --models siit --by edges --seed 1"):
+        ended = cli(*words.split(), "--samples", "5", "--json")
+        assert json.loads(ended.out) and {"asked", "running"} <= set(ended.err.splitlines()), ended
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("dict", "dict[str, int]", "list[int]", "complex", "object", "int | str", "int | str | None", "bytes"),
+        *("tuple[tuple[int, ...], ...]", "tuple[int, str]", "tuple", "'Missing'", "Literal[1, 2]", "Path", "Any"),
+    ],
+)
+def test_a_field_that_no_option_can_hold_breaks_the_plugin(
+    install: Callable[[str, str], None], cli: Callable, field: str
+) -> None:
+    imports = "from pathlib import Path\nfrom typing import Any, Literal\n"
+    install("bad", imports + TECHNIQUE.replace("class Config: pass", f"class Config:\n    it: {field} = None"))
+    assert row("bad").techniques == () and (row("bad").error or "").startswith("TypeError: mine: ")
+    ended = cli("run", "mine", "--help")
+    assert ended.status == 2 and "no technique 'mine'" in ended.err and "broken: bad" in ended.err
+
+
 def test_core_comes_through_the_hooks() -> None:
     installed = registry.load()
     assert [plugin.name for plugin in installed.plugins[:3]] == ["cases", "properties", "trainers"]

@@ -14,6 +14,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,18 +171,42 @@ def test_mistakes_are_one_line(cli: Callable, runs_folder: Path, tmp_path: Path)
     assert (tmp_path / "there.html").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": 99}'])
-def test_a_damaged_run_does_not_stop_a_report(cli: Callable, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        *(("run.json", "{", "unreadable"), ("run.json", "[]", "holds no record"), ("run.json", "{}", "schema None")),
+        *(("run.json", '{"schema": 99}', "schema 99, this version reads 2"), ("scores.json", "{", "unreadable")),
+        *(("scores.json", "[]", "not a circuit file"), ("scores.json", None, "no such file")),
+        ("run.json", {"metrics": {"heads": {"auroc": "x"}}}, "metrics.heads.auroc is 'x'"),
+        ("run.json", {"metrics": {"heads": {"identifiable": {"auroc": [1]}}}}, "identifiable.auroc is a list"),
+        ("run.json", {"metrics": {"heads": {"auroc": {}}}}, "metrics.heads.auroc is a dict"),
+        ("run.json", {"metrics": {"heads": {"auroc": 10**400}}}, "metrics.heads.auroc is 1000"),
+        *(("run.json", {"technique_version": [1]}, "version is a list"), ("run.json", {"ablation": {}}, "is a dict")),
+        ("run.json", {"passes": {"forward": "x"}}, "passes.forward is 'x'"),
+        ("run.json", {"passes": {"forward": 1.0}}, "passes lack 'backward'"),
+        ("run.json", {"seconds": -5}, "seconds is -5"),
+    ],
+)
+def test_a_damaged_run_does_not_stop_a_report(
+    cli: Callable, tmp_path: Path, file: str, text: str | dict[str, Any] | None, why: str
+) -> None:
     for case in ("3", "4"):
         write(tmp_path / case / "eap" / "x", record("eap", case, 0.875))
-    (tmp_path / "4" / "eap" / "x" / "run.json").write_text(text)
+    damaged = tmp_path / "4" / "eap" / "x" / file
+    if isinstance(text, dict):
+        whole = record("eap", "4", 0.875)
+        if "metrics" in text:
+            text = {"metrics": {**whole["metrics"], "heads": {"auroc": 1.0, **text["metrics"]["heads"]}}}
+        text = json.dumps(whole | text)
+    damaged.unlink() if text is None else damaged.write_text(text)
     ended = cli("report", tmp_path, "--json")
     told = json.loads(ended.out)
     assert ended.status == 1 and ended.err == "" and told["numbers"]["3"]["eap"]["mean"] == 0.875
     ((name, error),) = [each.values() for each in told["failures"]]
-    assert name == "4/eap/x" and error.startswith("damaged run (")
-    assert error.endswith("--force does it again, with `interpbench run` or `bench`")
-    assert "schema 99, this version reads 2" in error or "99" not in text
+    assert name == "4/eap/x" and error.startswith("damaged run (") and why in error
+    assert error.endswith("; `interpbench run --force` does it again")
+    assert cli("report", tmp_path, "--out", tmp_path / "page.html").status == 1
+    assert (tmp_path / "page.html").exists()
 
 
 def test_curves_are_those_of_the_metrics(runs_folder: Path) -> None:

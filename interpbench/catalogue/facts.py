@@ -14,6 +14,7 @@ from typing import Any
 
 from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_to_json
+from interpbench.files import write_text
 
 PATH = Path(__file__).with_name("facts.json")
 
@@ -70,4 +71,4 @@ def main() -> None:
 
     cases = sorted(interpbench_cases(), key=lambda case: (not case.name.isdigit(), case.name.zfill(9)))
     rows = (f"{json.dumps(case.name)}: {json.dumps(measure(case))}" for case in cases)
-    PATH.write_text("{\n" + ",\n".join(rows) + "\n}\n")
+    write_text(PATH, "{\n" + ",\n".join(rows) + "\n}\n")

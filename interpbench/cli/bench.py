@@ -65,6 +65,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Run techniques on many cases in several processes, and compare them. Completed runs are skipped."""
+    from interpbench.files import check_writable
     from interpbench.runs.bench import Matrix, make_plan
     from interpbench.runs.record import Conditions
 
@@ -80,6 +81,8 @@ def bench(
         _print_plan(plan, to_do, lines, as_json)
         return
     print_lines(lines, to="stderr")
+    if to_do:
+        check_writable(to_do[0].folder)
     failures, stopped = _run(plan, to_do, jobs)
     failures += _print(plan, out, failures, METRIC[protocol], as_json)
     if not as_json:

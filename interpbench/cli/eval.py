@@ -1,7 +1,9 @@
 """`eval`: node effects, the score of a circuit, and realism."""
 
 import math
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -255,7 +257,7 @@ class _Chart(NamedTuple):
         from interpbench.report import charts
 
         if self.path is not None and self.draw is not None:
-            charts.save(self.draw(found), self.path)
+            charts.save(self.draw(found), self.path, self.force)
 
 
 NO_CHART = _Chart()
@@ -279,7 +281,8 @@ def _evaluate(
         for case in cases:
             update(case.name, None, "")
             try:
-                found.append(measure(case, lambda facts, name=case.name: update(name, facts, "")))
+                with redirect_stdout(sys.stderr):  # stdout is for results, not for what a technique prints
+                    found.append(measure(case, lambda facts, name=case.name: update(name, facts, "")))
                 update(case.name, None, "done")
             except InterpbenchError as error:
                 if choice.is_one:

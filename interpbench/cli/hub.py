@@ -85,15 +85,14 @@ def convert(
     """Convert a local folder in the published format into a subject, for `--model FOLDER`."""
     from interpbench.hub.published import read_published
     from interpbench.plugins.registry import load_case
-    from interpbench.subjects.folder import save_subject
+    from interpbench.subjects.folder import check_place, save_subject
     from interpbench.subjects.zoo import HUB, UNCERTIFIED
 
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}")
     chosen = load_case(case or folder.resolve().name)
     target = out or Path("subjects") / chosen.name / HUB
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; --force replaces it")
+    check_place(target, force)
     subject = read_published(folder, chosen, {"folder": folder.name})
     save_subject(subject, target, force)
     if as_json:

@@ -38,7 +38,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: tables, statistics, figures; as text, CSV, Markdown, JSON or one page of HTML."""
-    from interpbench.files import refuse_existing, write_new
+    from interpbench.files import check_new, write_new
     from interpbench.report.comparison import compare
     from interpbench.report.runs import METRICS, read_runs
 
@@ -46,7 +46,7 @@ def report(
         raise UsageError(f"{unknown('metric', metric, METRICS)}; there are: {', '.join(METRICS)}")
     form_name = _form("json" if as_json else form, out)
     if out is not None:
-        refuse_existing(out, force)
+        check_new(out, force)
     found, failures, left_out = read_runs(runs, split(techniques))
     if left_out:
         why = "their weights, true circuits, programs or certificates have been replaced since"

@@ -1,6 +1,8 @@
 """`run`: one technique on one or many cases. A case that fails is reported, and the others continue."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,7 +70,7 @@ def run(
     if work.stopped and not outcomes:
         raise typer.Exit(STOPPED)
     failed = [each.error for each in outcomes if each.error]
-    if failed and choice.is_one:
+    if failed and choice.is_one and not outcomes[0].results:
         error = failed[0]
         raise error if isinstance(error, InterpbenchError) else InterpbenchError(one_line(error))
     if as_json:
@@ -85,7 +87,7 @@ def _was_typed(context: typer.Context, option: str) -> bool:
 
 
 class Outcome(NamedTuple):
-    """The outcome for a case: a result for every data seed, or an error."""
+    """The outcome for a case: a result for every data seed, or an error. Results that could not be stored have both."""
 
     case: str
     results: "tuple[Result, ...]" = ()
@@ -95,10 +97,12 @@ class Outcome(NamedTuple):
 
     def json(self) -> Any:
         """The content of run.json; for several seeds, all of them and a summary; or the error."""
-        if self.error:
-            return {"case": self.case, "error": one_line(self.error)}
+        told = {"error": one_line(self.error)} if self.error else {}
         records = [result.record for result in self.results]
-        return records[0] if len(records) == 1 else {"case": self.case, "runs": records, "summary": self.summary}
+        if not records:
+            return {"case": self.case, **told}
+        several = {"case": self.case, "runs": records, "summary": self.summary} if len(records) > 1 else records[0]
+        return {**several, **told}
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -139,18 +143,24 @@ def _load(case: "Case", model: str) -> "Subject | InterpbenchError":
 def _attempt(
     technique: str, case: "Case", subject: "Subject | InterpbenchError", seeds: range, settings: Mapping[str, Any]
 ) -> Outcome:
+    from interpbench.runs.run import NotStored
     from interpbench.runs.run import run as run_one
     from interpbench.subjects.zoo import HUB
 
     if isinstance(subject, InterpbenchError):
         return Outcome(case.name, error=subject)
     published = subject.card.get("kind") == HUB
-    try:
-        with contained(f"the code of case {case.name}"):
-            results = tuple(run_one(technique, subject, **settings, seed=seed) for seed in seeds)
-    except Exception as error:  # reported by `run`; the traceback is kept in error.txt
-        return Outcome(case.name, error=error, published=published)
-    return Outcome(case.name, results, published=published)
+    results, unstored = [], None
+    for seed in seeds:
+        try:
+            with redirect_stdout(sys.stderr), contained(f"the code of case {case.name}"):  # stdout is for results
+                results.append(run_one(technique, subject, **settings, seed=seed))
+        except NotStored as error:
+            results.append(error.result)
+            unstored = error
+        except Exception as error:  # reported by `run`; the traceback is kept in error.txt
+            return Outcome(case.name, error=error, published=published)
+    return Outcome(case.name, tuple(results), unstored, published)
 
 
 def _print(technique: str, outcomes: list[Outcome]) -> None:

@@ -24,14 +24,14 @@ def show(
     """Describe a case: shapes, true circuit, and the certificate of its subject."""
     from interpbench.catalogue.facts import twins
     from interpbench.catalogue.inventory import case_facts
-    from interpbench.files import refuse_existing, write_new
+    from interpbench.files import check_new, write_new
     from interpbench.graph.drawing import circuit_svg
     from interpbench.plugins.registry import load_case
     from interpbench.subjects.zoo import HUB
 
     chosen = load_case(case)
     if plot is not None:
-        refuse_existing(plot, force)
+        check_new(plot, force)
     kind, shape, circuit, card = _model(chosen, model)
     chosen = chosen.published_form if (card or {}).get("kind") == HUB else chosen
     published = _members(_published(chosen, circuit)) if chosen.compiled else None

@@ -1,5 +1,7 @@
 """`train`: subjects for one case or for many."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,9 +65,7 @@ def _train_one(asked: "Asked", as_json: bool) -> None:
     from interpbench.runs.make import make
     from interpbench.subjects.card import certificate_tables
 
-    if asked.folder.exists() and not asked.force:
-        raise UsageError(f"{asked.folder} exists; --force replaces it")
-    with progress(f"train {asked.trainer}", [asked.case]) as update:
+    with progress(f"train {asked.trainer}", [asked.case]) as update, redirect_stdout(sys.stderr):
         card = make(asked, lambda facts: update(asked.case, facts, ""))
     if as_json:
         print_json(card)

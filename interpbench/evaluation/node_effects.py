@@ -30,6 +30,7 @@ from interpbench.graph.ranking import auroc
 from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.subjects.subject import Subject
 from interpbench.transformer.stream import Activations
+from interpbench.transformer.torch_state import clean_state
 
 Metric = Literal["accuracy", "kl_div", "kl_div_self"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -57,6 +58,7 @@ class NodeEffects:
     exhaustive: bool
 
 
+@clean_state()
 def node_effects(
     subject: Subject,
     metric: Metric = "accuracy",

@@ -38,7 +38,9 @@ def hub_errors(repository: str, revision: str | None = None) -> Iterator[None]:
         status = getattr(error.response, "status_code", None)
         rights = " (`hf auth login`)" if status in (401, 403) else ""
         raise InterpbenchError(f"{where}: the hub answers {status}{rights}: {first_line(error)}") from None
-    except (OSError, ValueError, TRANSPORT) as error:
+    except InterpbenchError:
+        raise
+    except Exception as error:  # proxies, addresses, certificates: the client raises errors of several packages
         raise InterpbenchError(f"{where}: {first_line(error)}") from None
     finally:
         logging.set_verbosity(verbosity)

@@ -16,6 +16,7 @@ from huggingface_hub import HfApi, errors, hf_hub_download
 
 from interpbench.cases.case import Case
 from interpbench.errors import InterpbenchError, brief
+from interpbench.files import check_writable
 from interpbench.hub.errors import TRANSPORT, hub_errors, unreachable
 from interpbench.hub.published import LARGEST, WEIGHTS, read_published
 from interpbench.subjects.folder import WEIGHTS as OURS
@@ -74,8 +75,9 @@ def pull(case: Case, repository: Repository) -> bool:
     """
     if is_here(case, repository.name, repository.revision):
         return False
-    folder, commit = _download(case, repository)
     target = stored_folder(case, HUB)
+    check_writable(target)
+    folder, commit = _download(case, repository)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):

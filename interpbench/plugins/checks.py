@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interpbench.cases.case import Case
 from interpbench.errors import UsageError, shown
+from interpbench.plugins.options import check_fields
 from interpbench.properties.property import Property
 
 if TYPE_CHECKING:
@@ -62,10 +63,14 @@ def check_name(thing: Any) -> None:
 
 
 def check_worker(thing: Any, method: str) -> None:
-    """Raise TypeError unless this has a name, a `Config` dataclass and the method."""
+    """Raise TypeError unless this has a name, a `Config` dataclass whose fields can be options, and the method."""
     if not isinstance(getattr(thing, "name", None), str):
         raise TypeError(f"{thing!r} has no `name`")
     if not dataclasses.is_dataclass(getattr(thing, "Config", None)):
         raise TypeError(f"{thing.name}: `Config` is not a dataclass")
+    try:
+        check_fields(thing.Config)
+    except (TypeError, NameError) as error:
+        raise TypeError(f"{thing.name}: {error}") from None
     if not callable(getattr(thing, method, None)):
         raise TypeError(f"{thing.name}: has no method `{method}`")

@@ -17,6 +17,34 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from interpbench.errors import UsageError, unknown
 
 
+def check_fields(config: type) -> None:
+    """Raise TypeError unless an option can hold every field of the dataclass, and each has a default."""
+    hints = get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if not _is_option(hints[field.name]):
+            raise TypeError(
+                f"option '{field.name}' is {_type_name(hints[field.name])}; expected bool, int, float, str, a Literal "
+                "of texts, one of these or None, or a tuple of one of these"
+            )
+        if _default(field) is dataclasses.MISSING:
+            raise TypeError(f"option '{field.name}' has no default")
+
+
+def _is_option(hint: Any) -> bool:
+    origin, parts = get_origin(hint), set(get_args(hint))
+    if origin is tuple:
+        return len(parts - {...}) == 1 and _is_single(*parts - {...})
+    if origin in (Union, types.UnionType):
+        return len(parts) == 2 and type(None) in parts and _is_single(*parts - {type(None)})
+    return _is_single(hint)
+
+
+def _is_single(hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return all(isinstance(value, str) for value in get_args(hint))
+    return hint in (bool, int, float, str)
+
+
 def make_config(config: type, options: Mapping[str, Any], owner: str) -> Any:
     """An instance of the dataclass with these fields set.
 

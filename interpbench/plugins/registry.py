@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from types import ModuleType
@@ -125,7 +127,8 @@ def load() -> Registry:
     for name, distribution, version, importer in _sources():
         owner = f"plugin '{name}' of {distribution}"
         try:
-            provided, listener = _ask(importer())
+            with redirect_stdout(sys.stderr):  # stdout is for results
+                provided, listener = _ask(importer())
             for kind, thing in ((kind, thing) for kind, things in provided.items() for thing in things):
                 for _, other in found[kind].get(thing, ()):
                     if other in CORE_OWNERS:

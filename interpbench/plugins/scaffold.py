@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import keyword
 import re
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.files import folder_written_whole
 from interpbench.plugins import registry
 
 TEMPLATES = Path(__file__).parents[1] / "scaffold"
@@ -29,21 +29,20 @@ def write(name: str, kind: str, where: Path) -> Path:
     if folder.exists():
         raise UsageError(f"{folder.name} exists; choose another name, or another folder to be in")
     try:
-        with tempfile.TemporaryDirectory(dir=where, prefix=f".{folder.name}.") as aside:
-            _copy(TEMPLATES / kind, Path(aside) / folder.name, name).rename(folder)
+        with folder_written_whole(folder) as new:
+            _copy(TEMPLATES / kind, new, name)
     except OSError as error:
         raise InterpbenchError(f"{error.filename or folder}: {error.strerror}; nothing was written") from None
     return folder
 
 
-def _copy(template: Path, target: Path, name: str) -> Path:
-    """Copy a template with its name replaced in paths and texts; returns the target."""
+def _copy(template: Path, target: Path, name: str) -> None:
+    """Copy a template into a folder, with its name replaced in paths and texts."""
     for path in template.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             file = target / _renamed(str(path.relative_to(template)), name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(_renamed(path.read_text(encoding="utf-8"), name), encoding="utf-8")
-    return target
 
 
 def _renamed(text: str, name: str) -> str:

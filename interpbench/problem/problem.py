@@ -25,6 +25,7 @@ from interpbench.problem.ablation import ABLATIONS, Ablation, ablated, source_pl
 from interpbench.problem.losses import LOSSES, Answers, Loss, Output, mean_loss
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
+from interpbench.transformer.torch_state import clean_state
 
 CHUNK = 1 << 24
 """Largest number of activations (numbers) that one pass holds."""
@@ -155,6 +156,8 @@ class Problem:
         """
         return self._attribute(masks, kind, lambda part, _: part.other - self.model.writers(part.clean), carried)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _attribute(
         self,
         masks: Tensor,
@@ -168,7 +171,8 @@ class Problem:
         chunks = zip(self._chunks(len(masks)), path._chunks(len(masks)), strict=True)
         for (part, share, some), (here, _, _) in chunks:
             taps: list[Tap] = []
-            logits, outputs = self.model.run(part.clean, masks[some].to(self.full), here.other, taps)
+            mask = masks[some].to(self.full).clone()  # a tensor made in inference mode has no gradients
+            logits, outputs = self.model.run(part.clean, mask, here.other, taps)
             slopes = torch.autograd.grad(part.loss(logits, kind).sum(), [tap.value for tap in taps])
             with torch.no_grad():
                 change = changes(part, outputs).flatten(-3).mT
@@ -213,6 +217,7 @@ def _changes(other: Activations, outputs: list[Tensor]) -> Activations:
     return changes
 
 
+@clean_state()
 @torch.no_grad()
 def make_problem(
     model: Transformer,
@@ -230,7 +235,7 @@ def make_problem(
     corrupted input's positions permuted by the seed, BOS's apart (`positions`), the writer's mean over the corrupted
     inputs (`mean`), or `zero`. `labels` are the program's answers in the form of the model's logits, for
     the loss `label`. Raises UsageError for shapes that do not match, an unknown ablation, an output that is not the
-    model's, or no scored position.
+    model's, no scored position, or a model in half precision.
     """
     clean, corrupted = (torch.as_tensor(x, device=model.device).long() for x in (clean, corrupted))
     scored = torch.ones_like(clean) if scored is None else torch.as_tensor(scored, device=model.device)
@@ -245,6 +250,7 @@ def make_problem(
 
 def _check(model: Transformer, data: tuple[Tensor, Tensor, Tensor], output: Output, ablation: str) -> Ablation:
     """The ablation. Raises UsageError for what `make_problem` refuses; `data` is clean, corrupted and scored."""
+    model.check_precision("float32", "float64")
     if data[0].ndim != 2 or len({x.shape for x in data}) > 1:
         shapes = ", ".join(str(tuple(x.shape)) for x in data)
         raise UsageError(f"clean, corrupted and scored have shapes {shapes}; expected the same [row, position] for all")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interpbench.errors import InterpbenchError, MissingExtra, UsageError
-from interpbench.files import refuse_existing, written_whole
+from interpbench.errors import MissingExtra, UsageError
+from interpbench.files import check_new, write_new
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ def check(path: Path, force: bool) -> None:
 
     if path.suffix.removeprefix(".") not in FORMATS:
         raise UsageError(f"{path}: expected a name that ends in .{', .'.join(FORMATS)}")
-    refuse_existing(path, force)
+    check_new(path, force)
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtra("plot", "drawing a chart")
 
@@ -54,17 +54,18 @@ def lines(
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the file, whole or not at all. Raises InterpbenchError if that fails."""
+def save(figure: Figure, path: Path, force: bool) -> None:
+    """Write the file, whole or not at all. Raises the errors of `interpbench.files.write_new`."""
+    import io
+
     import matplotlib
 
     kind = path.suffix.removeprefix(".")
     metadata = {"Date": None} if kind == "svg" else None
-    try:
-        with written_whole(path) as aside, matplotlib.rc_context({"svg.hashsalt": "interpbench"}):
-            figure.savefig(aside, format=kind, dpi=150, metadata=metadata)
-    except OSError as error:
-        raise InterpbenchError(f"{path}: {error.strerror}") from None
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "interpbench"}):
+        figure.savefig(drawn, format=kind, dpi=150, metadata=metadata)
+    write_new(path, drawn.getvalue(), force)
 
 
 def _figure(width: float) -> Figure:

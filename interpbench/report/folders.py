@@ -43,12 +43,13 @@ def read_each(folders: Iterable[Path], root: Path) -> tuple[list[StoredRun], lis
 
 
 def _complete(folder: Path, name: str) -> StoredRun | Failure | None:
-    """The complete run in a folder, a failure if it is damaged, None if there is none."""
+    """The complete run in a folder, a failure if a file of it is damaged, None if there is none."""
     try:
-        return store.read(folder)
+        run = store.read(folder)
+        _ = run and run.scores
+        return run
     except InterpbenchError as error:
-        # The error ends with "--force does it again", which is no option of a report.
-        return Failure(name, f"{one_line(error).removeprefix(f'{folder}: ')}, with `interpbench run` or `bench`")
+        return Failure(name, one_line(error).removeprefix(f"{folder}: "))
     except OSError as error:
         return Failure(name, f"unreadable: {error.strerror}")
 

@@ -48,11 +48,8 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether the run is complete; one in a folder that cannot be entered is to do, and will fail."""
-        try:
-            return (self.folder / store.RUN).exists()
-        except OSError:
-            return False
+        """Whether the run is complete."""
+        return store.is_complete(self.folder)
 
     @property
     def name(self) -> str:
@@ -168,9 +165,8 @@ def estimate(jobs: Sequence[Job], done: Sequence[Job]) -> tuple[float | None, li
     """
     seen: dict[str, list[tuple[float, float]]] = {}
     for job in done:
-        with suppress(InterpbenchError, OSError):  # damaged: the comparison will say so
-            stored = store.read(job.folder)
-            if stored is not None:
+        with suppress(InterpbenchError, OSError):  # a damaged run is named in the comparison
+            if (stored := store.read(job.folder)) is not None:
                 seen.setdefault(job.technique, []).append((log(job.work), log(stored.record["seconds"] + 1e-3)))
     unknown = sorted({job.technique for job in jobs} - seen.keys())
     known = [_fitted(seen[job.technique], log(job.work)) for job in jobs if job.technique in seen]

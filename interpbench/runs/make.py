@@ -16,18 +16,19 @@ from interpbench.cases.case import Case
 from interpbench.catalogue.facts import facts_of
 from interpbench.certificate.certificate import Headline
 from interpbench.errors import InterpbenchError, contained, shown
-from interpbench.files import refuse_existing
+from interpbench.files import check_writable
 from interpbench.plugins import registry
 from interpbench.plugins.options import arguments
 from interpbench.plugins.progress import ProgressEvent, notifier
 from interpbench.processes import tune_process
 from interpbench.subjects.card import card_numbers
 from interpbench.subjects.classes import CLASSES
-from interpbench.subjects.folder import read_card, save_subject
+from interpbench.subjects.folder import check_place, read_card, save_subject
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import stored_card
 from interpbench.trainers.trainer import Trainer
 from interpbench.transformer.config import Config
+from interpbench.transformer.torch_state import clean_state
 
 OFTEN = 0.5
 """Seconds between two reports of a process."""
@@ -55,11 +56,12 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
     Runs in a process of its own if there are several. Training goes on from the checkpoints beside the folder, if an
     earlier process left some. Raises UsageError if the folder exists, unless `force` is to replace it.
     """
-    refuse_existing(asked.folder, asked.force)
+    check_place(asked.folder, asked.force)
     tune_process()
     installed = registry.load()
     trainer, case = installed.trainer(asked.trainer), installed.case(asked.case)
     checkpoints = asked.folder.with_name(asked.folder.name + ".checkpoints")
+    check_writable(checkpoints)
     shown, notify = _seldom(report), notifier(installed.listeners)
     best, seed = None, getattr(asked.config, "seed", 0)
     for tried in range(asked.seeds):
@@ -82,7 +84,10 @@ def make(asked: Asked, report: Callable[[dict[str, Any]], None]) -> dict[str, An
         if Headline.of_card(best.card).certified:
             break
     assert best is not None
-    save_subject(best, asked.folder, asked.force)
+    try:
+        save_subject(best, asked.folder, asked.force)
+    except OSError as error:
+        raise InterpbenchError(f"{asked.folder}: {error.strerror}; the same command goes on from checkpoints") from None
     shutil.rmtree(checkpoints, ignore_errors=True)
     return {"case": case.name, **best.card, "weights_hash": best.weights_hash}
 
@@ -139,6 +144,7 @@ def _seldom(report: Callable[[dict[str, Any]], None]) -> Callable[[Mapping[str, 
     return tell
 
 
+@clean_state()
 def make_subject(
     trainer: Trainer,
     case: Case,
@@ -154,7 +160,7 @@ def make_subject(
     from interpbench.certificate.certify import certify
     from interpbench.certificate.classify import stated_on_card
 
-    with contained(f"trainer {trainer.name}"):
+    with clean_state(getattr(config, "seed", 0)), contained(f"trainer {trainer.name}"):
         trained = trainer.train(case, config, checkpoints, progress)
     reference = case.reference()
     card: dict[str, Any] = {

@@ -24,6 +24,7 @@ from interpbench.problem.ablation import Ablation, with_sources
 from interpbench.runs.run import run
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
+from interpbench.transformer.torch_state import clean_state
 
 KINDS = ("siit", "natural", "iit", "tracr")
 NATURAL = "natural"
@@ -55,6 +56,7 @@ class Realism:
     missing: Mapping[str, str]
 
 
+@clean_state()
 def realism(
     case: Case,
     technique: str | None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.pairs import scored_positions
 from interpbench.cases.reference import defined
-from interpbench.errors import UsageError, contained
+from interpbench.errors import InterpbenchError, UsageError, contained
 from interpbench.evaluation.protocols import ProtocolName, configure, protocol_metrics
+from interpbench.files import check_writable
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.graph.graph import GRANULARITIES
 from interpbench.plugins import checks, registry
@@ -30,6 +31,7 @@ from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 from interpbench.table import cell
 from interpbench.transformer.passes import counting
+from interpbench.transformer.torch_state import clean_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,15 @@ class Result:
         return f"Result(case {self.record['case']}, {self.record['subject']}: AUROC {aurocs}; {chosen})"
 
 
+class NotStored(InterpbenchError):
+    """A run was computed but could not be stored: `result` is all that there is of it."""
+
+    def __init__(self, result: Result, folder: Path, reason: OSError) -> None:
+        super().__init__(f"{folder}: the run cannot be stored: {reason.strerror}")
+        self.result = result
+
+
+@clean_state()
 def run(
     technique: str | Technique,
     case: str | Case | Subject,
@@ -79,8 +90,9 @@ def run(
     (`interpbench.evaluation.protocols`). With `out`, the run is stored below that folder. A complete run that is
     already stored there (of a technique of the same name and version) is read instead of run, unless `force`.
 
-    Raises UsageError for names that do not exist and options that do not fit, InterpbenchError for a damaged subject
-    or stored run and for a technique that changes its problem or exits, and any error of the technique.
+    Raises UsageError for names that do not exist, options that do not fit, and an `out` that cannot be written;
+    InterpbenchError for a damaged subject or stored run and for a technique that changes its problem or exits;
+    NotStored, with the result, if it could not be written in the end; and any error of the technique.
     """
     conditions = Conditions(samples, seed, ablation, unique, protocol)
     method = registry.load().technique(technique) if isinstance(technique, str) else checks.checked(technique)
@@ -90,22 +102,28 @@ def run(
     folder = None if out is None else store.run_folder(out, request)
     if folder is not None and not force and (stored := store.read_of(folder, request)) is not None:
         return Result(stored.record["metrics"], stored.scores, stored.circuit, stored.record, folder)
+    if folder is not None:
+        check_writable(folder / store.RUN)
 
     problem = problem_of(subject, conditions)
     with _traceback_kept(folder):
         who = f"technique {method.name}"
         with lent(problem, who) as theirs:
             began = time.perf_counter()
-            with counting() as passes, contained(who):
+            with clean_state(seed), counting() as passes, contained(who):
                 found = method.discover(theirs, config)
             seconds = time.perf_counter() - began
         verdict = judgement(found, subject, problem)
         verdict["metrics"] |= protocol_metrics(protocol, problem, found, subject.circuit)
     per_row = {name: getattr(passes, name) / len(problem.clean) for name in ("forward", "backward")}
     record = run_record(request, verdict, found.notes, seconds, per_row)
+    result = Result(verdict["metrics"], found.scores, found.circuit, record, folder)
     if folder is not None:
-        store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
-    return Result(verdict["metrics"], found.scores, found.circuit, record, folder)
+        try:
+            store.write(folder, record, found.scores, found.circuit, subject.model.config.d_model)
+        except OSError as error:
+            raise NotStored(replace(result, folder=None), folder, error) from None
+    return result
 
 
 @contextmanager
@@ -117,7 +135,8 @@ def _traceback_kept(folder: Path | None) -> Iterator[None]:
         raise
     except Exception as error:
         if folder is not None:
-            error.add_note(f"(traceback in {store.write_error(folder, error)})")
+            with suppress(OSError):
+                error.add_note(f"(traceback in {store.write_error(folder, error)})")
         raise
 
 

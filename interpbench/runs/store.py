@@ -10,8 +10,10 @@ The digest is a hash of what determines the result; time, device and package ver
 from __future__ import annotations
 
 import json
+import os
+import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,9 +53,14 @@ def run_folder(root: str | Path, request: RunRequest) -> Path:
     return Path(root) / request["case"] / request["model"] / request["technique"] / digest(request)
 
 
+def is_complete(folder: Path) -> bool:
+    """Whether a run is stored there, damaged or not."""
+    return os.path.lexists(folder / RUN)
+
+
 def read(folder: Path) -> StoredRun | None:
     """A complete run, or None. Raises InterpbenchError if its run.json is damaged or lacks a field."""
-    if not (folder / RUN).exists():
+    if not is_complete(folder):
         return None
     try:
         record = _checked(read_json(folder / RUN))
@@ -80,7 +87,7 @@ def read_of(folder: Path, request: RunRequest) -> StoredRun | None:
 
 
 def _damaged(folder: Path, reason: object) -> InterpbenchError:
-    return InterpbenchError(f"{folder}: damaged run ({reason}); --force does it again")
+    return InterpbenchError(f"{folder}: damaged run ({reason}); `interpbench run --force` does it again")
 
 
 def _checked(record: Any) -> Record:
@@ -94,44 +101,43 @@ def _checked(record: Any) -> Record:
     for key, kinds in _KINDS.items():
         if not isinstance(record[key], kinds):
             raise ValueError(f"{RUN}: {key} is {shown(record[key])}")
-    _check_numbers("passes", record["passes"])
-    _check_metrics(record["metrics"])
+    for granularity in GRANULARITIES:
+        metrics = record["metrics"].get(granularity)
+        if not isinstance(metrics, dict) or "auroc" not in metrics:
+            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
+    if record["seconds"] < 0:
+        raise ValueError(f"{RUN}: seconds is {shown(record['seconds'])}")
+    for name in ("metrics", "passes"):
+        _check_numbers(record[name], name)
+    if missing := {"forward", "backward"} - record["passes"].keys():
+        raise ValueError(f"{RUN}: passes lack {min(missing)!r}")
     return cast(Record, record)
 
 
-def _check_metrics(metrics: dict[str, Any]) -> None:
-    """Raise ValueError unless what is compared later has numbers, and shares where these belong."""
-    _check_numbers("chosen", metrics.get("chosen"))
-    for granularity in GRANULARITIES:
-        judged = metrics.get(granularity)
-        if not isinstance(judged, dict) or "auroc" not in judged:
-            raise ValueError(f"{RUN}: metrics lack those at {granularity!r}")
-        _check_numbers(granularity, judged, SHARES)
-        for part in ("identifiable", "chosen"):
-            _check_numbers(f"{granularity}.{part}", judged.get(part))
-    for protocol, names in (("paper", ("area",)), ("mib", ("auroc", "cpr", "cmd"))):
-        _check_numbers(protocol, metrics.get(protocol), names)
-
-
-def _check_numbers(where: str, found: Any, names: Sequence[str] | None = None) -> None:
-    if not isinstance(found, dict | None):
-        raise ValueError(f"{RUN}: {where} is {shown(found)}")
-    for name in names or found or ():
-        value = (found or {}).get(name)
-        if not isinstance(value, int | float | None):
-            raise ValueError(f"{RUN}: {where}.{name} is {shown(value)}")
-        if name in SHARES and value is not None and not 0 <= value <= 1:
-            raise ValueError(f"{RUN}: {where}.{name} is {shown(value)}, expected a share")
+def _check_numbers(facts: Mapping[str, Any], path: str) -> None:
+    """Raise ValueError unless each fact, nested ones too, is None, a number, a truth value, or a curve's list."""
+    for name, value in facts.items():
+        where = f"{path}.{name}"
+        if isinstance(value, dict) and name in _NESTED:
+            _check_numbers(value, where)
+        elif where.endswith(_CURVES) and isinstance(value, list):
+            continue
+        elif value is not None and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
+            raise ValueError(f"{RUN}: {where} is {shown(value)}")
+        elif name in SHARES and value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{RUN}: {where} is {shown(value)}, expected a share")
 
 
 SHARES = ("auroc", "average_precision")
 """Metrics from 0 to 1."""
 
-
+_NESTED = (*GRANULARITIES, "chosen", "identifiable", "roc", "paper", "mib")
+_CURVES = ("roc.fpr", "roc.tpr", "paper.points", "mib.shares", "mib.kept", "mib.faithfulness")
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "program_digest", "model", "subject", "weights_hash", "truth_hash", "digest"), str),
-    **dict.fromkeys(("technique", "technique_version", "ablation", "protocol"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
+    **dict.fromkeys(("technique", "technique_version", "ablation", "protocol"), str),
+    "unique": bool,
     "certified": bool | None,
     "certificate_version": int | None,
     "edge_classes": dict | None,
@@ -143,7 +149,6 @@ _KINDS: dict[str, Any] = {
 
 def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | None, d_model: int) -> None:
     """Store a run: scores first, run.json last. An older run.json and error.txt in the folder are removed before."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in (RUN, ERROR):
         (folder / name).unlink(missing_ok=True)
     write_text(folder / SCORES, json.dumps(to_circuit_file(scores, circuit, d_model), allow_nan=False) + "\n")
@@ -152,7 +157,6 @@ def write(folder: Path, record: Record, scores: EdgeScores, circuit: Circuit | N
 
 def write_error(folder: Path, error: Exception) -> Path:
     """Write the traceback of a failed run to its folder, remove an older run.json there, and return the file."""
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RUN).unlink(missing_ok=True)
     write_text(folder / ERROR, "".join(traceback.format_exception(error)))
     return folder / ERROR

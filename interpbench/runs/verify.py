@@ -10,11 +10,13 @@ from interpbench.certificate.certify import certify
 from interpbench.certificate.classify import stated_on_card
 from interpbench.certificate.differences import differences
 from interpbench.errors import InterpbenchError, UsageError
+from interpbench.files import check_new
 from interpbench.plugins.registry import load_case
 from interpbench.processes import tune_process
 from interpbench.subjects.classes import CLASSES
-from interpbench.subjects.folder import write_card
+from interpbench.subjects.folder import CARD, write_card
 from interpbench.subjects.zoo import folder_of, load_subject
+from interpbench.transformer.torch_state import clean_state
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Check:
     write: bool
 
 
+@clean_state()
 def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts: None) -> dict[str, Any]:
     """Measure; returns the certificate, the classes, and in `off` each number in which the card differs.
 
@@ -39,6 +42,8 @@ def verify(check: Check, report: Callable[[dict[str, Any]], None] = lambda facts
     folder = folder_of(subject.case, check.model)
     if check.write and folder is None:
         raise UsageError(f"model {check.model} is not stored: it has no card to write on")
+    if check.write and folder is not None:
+        check_new(folder / CARD, force=True)
     name, model, circuit = subject.case.name, subject.model, subject.circuit
     known = subject.case if subject.case.form == "published" else load_case(name)
     if known.reference().digest != subject.card["program_digest"]:

@@ -11,6 +11,7 @@ from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError
 from interpbench.files import cache_folder, read_json, write_text
 from interpbench.subjects.subject import Subject
+from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from interpbench.problem.ablation import Ablation
@@ -21,6 +22,7 @@ RECIPE = 2
 """Changes whenever classes of the same subject would be found in another way."""
 
 
+@clean_state()
 def edge_classes(subject: Subject, ablation: Ablation) -> EdgeClasses:
     """Classes under an ablation. A card's entry counts only if it is about the edges of the subject's circuit."""
     return stated_classes(subject, ablation) or _found(subject, ablation)
@@ -49,6 +51,5 @@ def _found(subject: Subject, ablation: Ablation) -> EdgeClasses:
         return EdgeClasses.from_json(read_json(path))
     classes = classify_edges(subject.case, subject.model, subject.circuit, ablation)
     with suppress(OSError):  # a folder that cannot be written to only means finding them again
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(classes.to_json()) + "\n")
     return classes

@@ -12,7 +12,16 @@ from interpbench.cases.case import Case
 from interpbench.cases.tokens import value_from_json, value_to_json
 from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError, UsageError, brief, first_line, shown
-from interpbench.files import folder_written_whole, parse_json, read_json, refuse_existing, write_text
+from interpbench.files import (
+    check_writable,
+    folder_written_whole,
+    parse_json,
+    read_json,
+    refuse_existing,
+    write_bytes,
+    write_new,
+    write_text,
+)
 from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_KEYS, CARD_KINDS, CARD_SCHEMA, HUB
 from interpbench.subjects.subject import Subject, misfits, weights_hash
@@ -33,10 +42,10 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
     The hashes of weights and circuit, the case and the classes are added to the card. Raises UsageError if the folder
     exists, unless `force` replaces it, ValueError if the card lacks the program's digest.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder)
-    refuse_existing(folder, force)
+    check_place(folder, force)
     card = {"schema": CARD_SCHEMA, "case": subject.case.name, "kind": subject.kind} | subject.card
     classes = None if subject.classes is None else [value_to_json(value) for value in subject.classes]
     card |= {"classes": classes, "weights_hash": subject.weights_hash, "circuit_hash": subject.circuit.digest}
@@ -44,18 +53,27 @@ def save_subject(subject: Subject, folder: str | Path, force: bool = False) -> P
         raise ValueError(f"the card of a subject needs {missing[0]!r}")
     weights = _smallest(subject.model.weights)
     with folder_written_whole(folder) as new:
-        save_file(weights, new / WEIGHTS, metadata={"config": json.dumps(asdict(subject.model.config))})
-        (new / CIRCUIT).write_text(json.dumps(subject.circuit.to_json(), indent=1) + "\n")
-        (new / CARD).write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+        write_bytes(new / WEIGHTS, save(weights, {"config": json.dumps(asdict(subject.model.config))}))
+        write_text(new / CIRCUIT, json.dumps(subject.circuit.to_json(), indent=1) + "\n")
+        write_text(new / CARD, json.dumps(card, indent=1, allow_nan=False) + "\n")
     return folder
+
+
+def check_place(folder: Path, force: bool) -> None:
+    """Raise UsageError, before any work, unless a subject can be written there.
+
+    `force` replaces a subject or an empty folder, and nothing else.
+    """
+    refuse_existing(folder, force)
+    check_writable(folder)
+    here = {path.name for path in folder.iterdir()} if folder.is_dir() else {""} if folder.exists() else set()
+    if here and not here & {WEIGHTS, CIRCUIT, CARD}:
+        raise UsageError(f"{folder} is not the folder of a subject, so --force does not replace it")
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     """Replace the card of a stored subject. Raises InterpbenchError if it cannot be written."""
-    try:
-        write_text(folder / CARD, json.dumps(card, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise InterpbenchError(f"{folder / CARD}: {error.strerror}") from None
+    write_new(folder / CARD, json.dumps(card, indent=1, allow_nan=False) + "\n", force=True)
 
 
 def _smallest(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.tokens import Token
 from interpbench.errors import MissingExtra, UsageError
 from interpbench.plugins import registry
+from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,8 @@ class Subject:
 
     `kind` is the name that it was loaded by (`siit`, `tracr`, ...; `custom` for a folder), `classes` the answers that
     the logits stand for (None: the output is a number), `card` plain JSON: its making and its measurements. `name`
-    tells people which one it is: a folder as they typed it, else the kind.
+    tells people which one it is: a folder as they typed it, else the kind. Raises UsageError for a model whose weights
+    are not float32.
     """
 
     case: Case
@@ -41,6 +43,7 @@ class Subject:
     name: str = ""
 
     def __post_init__(self) -> None:
+        self.model.check_precision("float32")
         object.__setattr__(self, "name", self.name or self.kind)
 
     def __repr__(self) -> str:
@@ -58,6 +61,7 @@ class Subject:
         """Hash of names, shapes and float32 values of the weights; 16 hexadecimal digits."""
         return weights_hash(self.model)
 
+    @clean_state()
     def predict(self, inputs: Sequence[Sequence[Token]]) -> list[list[Any]]:
         """Decoded answers, one list an input and one value a token, in the form of `Case.expected`.
 
@@ -105,6 +109,7 @@ def _lens() -> ModuleType:
         raise MissingExtra("lens", "TransformerLens's models") from None
 
 
+@clean_state()
 def from_transformer_lens(model: Any, case: str | Case, circuit: Circuit | None = None) -> Subject:
     """A subject of a case from a model of TransformerLens (bridge, HookedTransformer, `Hooked`); weights are copied.
 

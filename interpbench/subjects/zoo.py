@@ -20,6 +20,7 @@ from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_SCHEMA, HUB
 from interpbench.subjects.folder import CARD, WEIGHTS, read_card, read_subject
 from interpbench.subjects.subject import Subject, weights_hash
+from interpbench.transformer.torch_state import clean_state
 
 ZOO = Path(__file__).parents[1] / "zoo"
 COMPILED = "tracr"
@@ -83,6 +84,7 @@ def is_certified(case: Case) -> bool:
     return bool(Headline.of_card(stored_card(case, "siit") or {}).certified)
 
 
+@clean_state()
 def load_subject(case: str | Case | None, model: str | Path = "siit") -> Subject:
     """The subject `model` of a case: a bundled kind, `hub` for the published one, `tracr` for the compiled reference,
     or a folder, in whose name `{case}` stands for the case's.

@@ -12,7 +12,8 @@ import torch
 from interpbench.cases.case import Case
 from interpbench.cases.reference import ATOL, defined
 from interpbench.graph.circuit import Circuit
-from interpbench.testing.workers import global_state, import_light, import_public, unchanged_state, unshared
+from interpbench.testing.workers import global_state, import_light, import_public, unchanged_state
+from interpbench.transformer.torch_state import clean_state
 
 ROWS = 100
 DIFFERENT, DIFFERENT_ANSWERS = 0.9, 0.3
@@ -26,7 +27,7 @@ def check_case(case: Case) -> None:
 
 
 def _pairs(case: Case, seed: int = 0, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    with unshared():
+    with clean_state():
         return case.pairs(rows, seed)
 
 
@@ -79,7 +80,7 @@ def check_program_answers_everywhere(case: Case) -> None:
 
 def check_pairs_are_seeded(case: Case) -> None:
     """The same seed gives the same pairs, another one others; global state is left alone."""
-    with unshared():
+    with clean_state():
         before = global_state()
         first, again, other = (case.pairs(ROWS, seed) for seed in (3, 3, 4))
         unchanged_state(before)

@@ -25,8 +25,8 @@ from interpbench.testing.workers import (
     check_options_are_its_own,
     global_state,
     unchanged_state,
-    unshared,
 )
+from interpbench.transformer.torch_state import clean_state
 
 NEAR_THE_TRUTH = (
     *("Case", "EdgeClasses", "Subject", "edge_classes", "from_transformer_lens", "judge", "load_case", "load_subject"),
@@ -61,7 +61,7 @@ def check_truth_is_out_of_reach(technique: Technique) -> None:
 
 def _discover(technique: Technique, output: Output, seed: int = 0) -> tuple[Problem, Circuit, Discovery]:
     problem, truth = toy_problem(output, seed=seed)
-    with unshared():
+    with clean_state():
         return problem, truth, technique.discover(problem, technique.Config())
 
 
@@ -100,7 +100,7 @@ def check_is_deterministic(technique: Technique) -> None:
     """The same problem and configuration give the same result, whatever the state of global generators."""
     results = []
     for seed in (1, 2):
-        with unshared(seed):
+        with clean_state(seed):
             results.append(_discover(technique, "categorical", seed=3)[2])
     first, second = results
     assert np.array_equal(first.scores.values, second.scores.values, equal_nan=True), "two runs gave different scores"
@@ -113,7 +113,7 @@ def check_leaves_problem_alone(technique: Technique) -> None:
     problem, _ = toy_problem("categorical")
     tensors = {**problem.model.weights, "clean": problem.clean, "corrupted": problem.corrupted, "other": problem.other}
     before = {name: tensor.clone() for name, tensor in tensors.items()}
-    with unshared():
+    with clean_state():
         technique.discover(problem, technique.Config())
     for name, tensor in tensors.items():
         assert torch.equal(tensor, before[name]), f"{name} was changed"
@@ -123,7 +123,7 @@ def check_leaves_problem_alone(technique: Technique) -> None:
 def check_leaves_global_state_alone(technique: Technique) -> None:
     """Global generators, the default type, and whether gradients are enabled are as they were."""
     problem, _ = toy_problem("categorical")
-    with unshared():
+    with clean_state():
         before = global_state()
         technique.discover(problem, technique.Config())
         unchanged_state(before)

@@ -25,10 +25,10 @@ from interpbench.testing.workers import (
     check_options_are_its_own,
     global_state,
     unchanged_state,
-    unshared,
 )
 from interpbench.trainers.trainer import Trained, Trainer
 from interpbench.transformer.model import Transformer
+from interpbench.transformer.torch_state import clean_state
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -46,7 +46,7 @@ def _train(
     folder: Path | None = None,
     tell: Tell = lambda facts: None,
 ) -> Trained:
-    with unshared():
+    with clean_state():
         return trainer.train(toy_case(output), config, folder, tell)
 
 
@@ -89,9 +89,9 @@ def check_facts_are_json(trainer: Trainer, config: Any) -> None:
 
 def check_is_deterministic(trainer: Trainer, config: Any) -> None:
     """The same configuration gives the same weights, whatever the state of global generators."""
-    with unshared(1):
+    with clean_state(1):
         first = _train(trainer, config)
-    with unshared(2):
+    with clean_state(2):
         second = _train(trainer, config)
     assert _same(first.model, second.model), "two trainings gave different weights"
 
@@ -108,14 +108,14 @@ def check_leaves_reference_alone(trainer: Trainer, config: Any) -> None:
     case = toy_case()
     tokens = torch.tensor(case.pairs(20, 0)[0])
     before = case.reference().outputs(tokens).clone()
-    with unshared():
+    with clean_state():
         trainer.train(case, config, None, lambda facts: None)
     assert torch.equal(case.reference().outputs(tokens), before), "the reference was changed"
 
 
 def check_leaves_global_state_alone(trainer: Trainer, config: Any) -> None:
     """Global generators, the default type, and whether gradients are enabled are as they were."""
-    with unshared():
+    with clean_state():
         before = global_state()
         trainer.train(toy_case(), config, None, lambda facts: None)
         unchanged_state(before)

@@ -6,11 +6,9 @@ import dataclasses
 import functools
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -18,7 +16,8 @@ import torch
 
 from interpbench.errors import UsageError
 from interpbench.plugins.contract import breaches, sources
-from interpbench.plugins.options import check_bounds
+from interpbench.plugins.options import check_bounds, check_fields
+from interpbench.transformer.torch_state import KINDS_OF_DEVICE
 
 HEAVY = ("torch", "jax")
 
@@ -34,19 +33,12 @@ def check_config_is_simple(worker: Any, config: Any = None) -> None:
     kind = worker.Config
     assert dataclasses.is_dataclass(kind), f"{kind} is not a dataclass"
     assert kind.__dataclass_params__.frozen, f"{kind} is not frozen"  # type: ignore[attr-defined]
-    hints = get_type_hints(kind)
+    try:
+        check_fields(worker.Config)
+    except TypeError as error:
+        raise AssertionError(str(error)) from None
     for field in dataclasses.fields(kind):
-        assert _is_simple(hints[field.name]), f"type of {field.name} is {hints[field.name]}, no option can hold it"
         assert field.metadata.get("help"), f"{field.name} has no help text: field(metadata={{'help': ...}})"
-
-
-def _is_simple(hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return True
-    if get_origin(hint) is tuple:
-        return all(_is_simple(part) for part in get_args(hint) if part is not ...)
-    parts = get_args(hint)
-    return all(_is_simple(part) for part in parts) if parts else hint in (int, float, bool, str, type(None))
 
 
 def check_config_round_trips(worker: Any, config: Any = None) -> None:
@@ -144,25 +136,9 @@ def global_state() -> dict[str, Any]:
         "torch's global generator": torch.get_rng_state().tolist(),
         "whether gradients are enabled": torch.is_grad_enabled(),
         "torch's default type": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "autocast": [torch.is_autocast_enabled(kind) for kind in KINDS_OF_DEVICE],
     }
-
-
-@contextmanager
-def unshared(seed: int | None = None) -> Iterator[None]:
-    """Whatever happens inside, global state is as before afterwards; all generators start from `seed`, if given."""
-    python, numpy = random.getstate(), np.random.get_state()
-    dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.set_grad_enabled(torch.is_grad_enabled()):
-        try:
-            if seed is not None:
-                random.seed(seed)
-                np.random.seed(seed)
-                torch.manual_seed(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-            torch.set_default_dtype(dtype)
 
 
 def unchanged_state(before: dict[str, Any]) -> None:

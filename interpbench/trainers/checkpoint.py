@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
 from interpbench.errors import InterpbenchError
-from interpbench.files import parse_json
+from interpbench.files import parse_json, write_bytes
 from interpbench.trainers.optimizer import FlatAdam
 
+NAME = "checkpoint.safetensors"
 EXTENDED = {"steps", "seconds"}
 """Limits of a run. No step depends on them: a run can be extended."""
 
@@ -51,12 +53,9 @@ def save(
     folder: Path, settings: Mapping[str, Any], adam: FlatAdam, state: Progress, generator: torch.Generator
 ) -> None:
     """Write one file, replaced atomically: tensors, with settings and progress as JSON in its metadata."""
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {**adam.state, "generator": generator.get_state()}
     facts = {"settings": settings, "progress": asdict(state), "adam_step": adam.step}
-    partial = folder / "checkpoint.partial"
-    save_file(tensors, partial, metadata={"interpbench": json.dumps(facts)})
-    partial.replace(folder / "checkpoint.safetensors")
+    write_bytes(folder / NAME, serialized(tensors, {"interpbench": json.dumps(facts)}))
 
 
 def resume(
@@ -66,7 +65,7 @@ def resume(
 
     Raises InterpbenchError if it is damaged or was made with other settings.
     """
-    path = folder / "checkpoint.safetensors"
+    path = folder / NAME
     if not path.exists():
         return
     try:

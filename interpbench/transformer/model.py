@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
 from interpbench.transformer.config import Config
 from interpbench.transformer.layers import attention, block_of, heads_of, mlp, project_heads, pull_back, unembed
@@ -60,8 +61,20 @@ class Transformer:
         return self.weights["embed.W_E"].device
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Transformer:
-        """The same transformer on another device or in another precision."""
+        """The same transformer on another device or in another precision.
+
+        Half precision is for storing and for other tools: a problem needs float32 or float64, a subject float32.
+        """
         return replace(self, weights={k: v.to(device=device, dtype=dtype) for k, v in self.weights.items()})
+
+    def check_precision(self, *known: str) -> None:
+        """Raise UsageError unless all weights are of one of the known types, such as `float32`."""
+        kinds = sorted({str(weight.dtype).removeprefix("torch.") for weight in self.weights.values()})
+        if len(kinds) > 1 or kinds[0] not in known:
+            raise UsageError(
+                f"the model's weights are {' and '.join(kinds)}, expected {' or '.join(known)}: "
+                f"model.to(dtype=torch.{known[0]})"
+            )
 
     def __call__(
         self,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from interpbench.cases.alignment import Alignment
 from interpbench.cases.case import Case
@@ -27,14 +27,16 @@ from interpbench.cases.rasp.compiler import compile_program, refused_in_one_line
 from interpbench.cases.rasp.fingerprint import fingerprint
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import value_from_json, value_to_json
-from interpbench.files import cache_folder, parse_json
+from interpbench.files import cache_folder, parse_json, write_bytes
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
+from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp
 
 
+@clean_state()
 def compiled(program: SOp, case: Case, causal: bool, subject: Mapping[str, int], alignment: Alignment) -> RaspReference:
     """As `compile_program`, from the cache if possible. A file that cannot be read is compiled anew."""
     with refused_in_one_line(case):
@@ -66,14 +68,8 @@ def _write(path: Path, reference: RaspReference) -> None:
         "partial": reference.partial,
         "directions": reference.directions,
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            save_file(tensors, partial, metadata={"interpbench": json.dumps(facts)})
-            partial.replace(path)
-    except OSError:
-        return
+    with suppress(OSError):
+        write_bytes(path, save(tensors, {"interpbench": json.dumps(facts)}))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
