@@ -171,7 +171,7 @@ BAD_TECHNIQUES = [
         "check_works_on_causal_models",
         ALGORITHM,
         "    return",
-        "    rises[0] *= torch.nan if problem.model.config.attention_dir == 'causal' else 1\n    return",
+        "    scores.values[0] *= torch.nan if problem.model.config.attention_dir == 'causal' else 1\n    return",
     ),
     bad(
         "check_works_with_norms",
