@@ -2,20 +2,28 @@
 PYTHON ?= python3
 VENV ?= .venv
 # Bytecode of what is imported is written when it is imported; for all that is installed it takes two minutes.
-PIP = $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+CONSTRAINTS ?= constraints.txt
+PIP = $(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(CONSTRAINTS)
 PACKAGES = -e . -e plugins/eap -e plugins/acdc -e plugins/sp -e plugins/baselines
 WANTED = pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt
 
 # Else every process compiles every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test zoo-check clean
+.PHONY: demo test lens3-check zoo-check clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/interpbench run eap --case ioi
 
 test: $(VENV)/.installed-for-tests
 	$(VENV)/bin/python -m pytest -n auto
+
+# EAP-IG and MIB need TransformerLens below 4; the tested versions have 4, which is another library in many ways.
+lens3-check: LENS3 = $(VENV)-lens3
+lens3-check:
+	sed 's/^transformer-lens==.*/transformer-lens<4/' constraints.txt > $(LENS3).txt
+	$(MAKE) VENV=$(LENS3) CONSTRAINTS=$(LENS3).txt $(LENS3)/.installed-for-tests
+	$(LENS3)/bin/python -m pytest tests/test_lens.py
 
 # Subjects of other seeds than the bundled ones, made from nothing: the settings certify, not one lucky seed.
 zoo-check: $(VENV)/.installed-for-tests
@@ -40,4 +48,4 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lens3 $(VENV)-lens3.txt

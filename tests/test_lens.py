@@ -236,11 +236,106 @@ def test_models_that_do_not_fit_are_refused_in_one_line(lens: Any) -> None:
 
 
 def test_without_a_scale_it_is_one(lens: Any) -> None:
-    hooked = lens.Hooked(random_model())
+    hooked = lens.Hooked(random_model(scale=1.0))
     hooked.cfg.use_attn_scale = False
     assert lens.from_lens(hooked).config.attn_scale == 1
-    hooked.cfg.use_attn_scale, hooked.cfg.attn_scale = True, -1
+    hooked = lens.Hooked(random_model())
+    hooked.cfg.attn_scale = -1
     assert lens.from_lens(hooked).config.attn_scale == 2
+
+
+def spoil_scale(model: Any) -> None:
+    model.cfg.use_attn_scale = False
+
+
+def spoil_hook(model: Any) -> None:
+    model.add_perma_hook("blocks.0.hook_mlp_out", lambda value, hook: value + 0.1)
+
+
+def spoil_activation(model: Any) -> None:
+    model.cfg.act_fn = "gelu"
+
+
+def spoil_weight(model: Any) -> None:
+    next(model.parameters()).data[0, 0] = torch.nan
+
+
+@pytest.mark.parametrize("spoil", [spoil_scale, spoil_hook, spoil_activation, spoil_weight])
+@pytest.mark.parametrize("kind", ["Hooked", BRIDGE])
+def test_a_model_that_computes_something_else_is_refused(lens: Any, kind: str, spoil: Any) -> None:
+    model = getattr(lens, kind)(random_model())
+    lens.from_lens(model)
+    spoil(model)
+    with pytest.raises(ib.UsageError, match=r"outputs differ from those of its conversion by up to (\d|nan).* of"):
+        lens.from_lens(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_rounding_is_no_difference(lens: Any, dtype: torch.dtype) -> None:
+    model = random_model("LN", "causal", "gelu").to(dtype=dtype)
+    assert lens.from_lens(lens.Hooked(model)).weights["unembed.W_U"].dtype == torch.float32
+
+
+@pytest.mark.skipif(not OLD, reason="TransformerLens 4 has no HookedTransformer")
+def test_to_hooked_is_a_hooked_transformer_where_there_is_one(subject: Subject) -> None:
+    hooked = subject.to_hooked()
+    assert isinstance(hooked, lens_.HookedTransformer) and isinstance(hooked.cfg, lens_.HookedTransformerConfig)
+
+
+@pytest.mark.parametrize("direction", ["causal", "bidirectional"])
+def test_a_model_is_what_eap_ig_and_mib_ask_for(lens: Any, direction: str) -> None:
+    """A stand-in for their code: tokens from the model, its configuration, a mask, hooks that write in place."""
+    model = random_model("LNPre", direction, "gelu")
+    problem = make_problem(model, TOKENS, TOKENS.flip(0), "categorical")
+    hooked, graph = lens.Hooked(model), model.graph
+    helpers = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "hooks.py"))
+    (writers, readers), at = helpers["points_of"](graph), helpers["_edges"]
+    assert hooked.tokenizer is None and hooked.cfg.n_key_value_heads is None
+    assert not hooked.cfg.use_normalization_before_and_after and not hooked.cfg.parallel_attn_mlp
+    clean, corrupted = (
+        hooked.to_tokens(rows, prepend_bos=True, padding_side="right", truncate=False)
+        for rows in (list(problem.clean), problem.corrupted.tolist())
+    )
+    every = torch.ones_like(clean)
+    changes: dict[str, torch.Tensor] = {}
+    scores = torch.zeros(graph.n_edges, dtype=hooked.cfg.dtype, device=hooked.cfg.device)
+
+    def keep(value: torch.Tensor, hook: Any, sign: int = 1) -> None:
+        changes[hook.name] = changes.get(hook.name, 0) + sign * helpers["_by_writer"](value.detach())
+
+    def differ(value: torch.Tensor, hook: Any) -> None:
+        keep(value, hook, -1)
+
+    def score(slope: torch.Tensor, hook: Any) -> None:
+        for edges, by in zip(at(graph, hook.name), helpers["_by_writer"](slope), strict=True):
+            all_changes = torch.cat([changes[name] for name in writers])[: edges.stop - edges.start]
+            scores[edges] += (all_changes * by).sum((1, 2, 3))
+
+    def cut(value: torch.Tensor, hook: Any) -> torch.Tensor:
+        if hook.name == readers[-1]:
+            value += torch.cat([changes[name] for name in writers]).sum(0)
+        return value
+
+    with torch.inference_mode(), hooked.hooks([(name, keep) for name in writers]):
+        hooked(corrupted, attention_mask=every)
+    with hooked.hooks([(name, differ) for name in writers], [(name, score) for name in readers]):
+        problem.loss(hooked(clean, attention_mask=every), "logit-diff").backward()
+        hooked.zero_grad()
+    expected = problem.gradients(torch.zeros(1, graph.n_edges), "logit-diff")[0]
+    assert torch.allclose(scores, expected, atol=1e-9)
+    with torch.inference_mode(), hooked.hooks([(name, cut) for name in readers]):
+        logits = hooked(clean, attention_mask=every)
+    cut_off = torch.from_numpy(graph.mask(edge for edge in graph.edges if edge.endswith("->logits")))
+    assert torch.allclose(logits, problem.logits(cut_off), atol=1e-9)
+
+
+def test_what_a_model_without_a_tokenizer_refuses(lens: Any) -> None:
+    hooked = lens.Hooked(random_model())
+    for texts in ("a b", ["a b", "c d"]):
+        with pytest.raises(ValueError, match="expected token ids, such as those of Case.encode"):
+            hooked.to_tokens(texts)
+    with pytest.raises(ValueError, match="attention_mask hides positions"):
+        hooked(TOKENS, attention_mask=TOKENS.new_ones(TOKENS.shape).tril())
 
 
 def test_without_transformer_lens_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

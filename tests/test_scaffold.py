@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ import pytest
 
 from interpbench.errors import InterpbenchError, UsageError
 from interpbench.plugins import scaffold
+from interpbench.testing import CHECKS
 
 ROOT = Path(__file__).parent.parent
 PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
@@ -59,6 +61,27 @@ def test_a_technique_from_nothing_to_a_result(here: Path, cli: Callable, process
     assert algorithm.read_text() != text
     tests = own_tests(package, tmp_path / "site")
     assert tests.returncode == 1 and "check_finds_numerical_truth" in tests.stdout
+
+
+def test_the_tests_of_a_technique_stand_when_its_options_are_replaced(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = scaffold.write("replaced", "technique", here)
+    init, algorithm = (package / "interpbench_replaced" / name for name in ("__init__.py", "algorithm.py"))
+    own = '@dataclass(frozen=True)\nclass Config:\n    tries: int = field(default=2, metadata={"help": "Tries."})\n\n\n'
+    text = init.read_text()
+    start, end = text.index("@dataclass"), text.index("class ReplacedTechnique")
+    init.write_text(text[:start] + own + text[end:])
+    algorithm.write_text(algorithm.read_text().replace("config.faithful", "0.1 * config.tries"))
+    monkeypatch.syspath_prepend(package)
+    test = runpy.run_path(str(package / "tests" / "test_replaced.py"))["test_conformance"]
+    for check in CHECKS:
+        if check.__name__ in (
+            "check_config_round_trips",
+            "check_circuit_fits_the_graph",
+            "check_finds_numerical_truth",
+        ):
+            test(check)
 
 
 @pytest.mark.parametrize(("kind", "tried"), [("trainer", "train mine --help"), ("case", "show mine --json")])

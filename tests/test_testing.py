@@ -13,8 +13,10 @@ import torch
 import interpbench as ib
 from interpbench.cases.alignment import Alignment
 from interpbench.cases.rasp.reference import RaspReference
-from interpbench.graph import Circuit
+from interpbench.graph import Circuit, EdgeScores
+from interpbench.problem import Discovery
 from interpbench.testing import CASE_CHECKS, CHECKS, toy_case, toy_problem
+from interpbench.testing.flaws import Found, wrong_order
 
 HEAD, ALGORITHM = "__init__.py", "algorithm.py"
 
@@ -144,6 +146,39 @@ BAD_TECHNIQUES = [
         "rises.cpu()",
         "rises.cpu().mul(0 if problem.full.shape[-1] > 1 else 1)",
     ),
+    bad("check_declares_what_it_scores", HEAD, '    version = "', '    scores = "node"\n    version = "'),
+    bad("check_declares_what_it_scores", HEAD, '    version = "', '    scores = "nothing"\n    version = "', slow=True),
+    bad(
+        "check_takes_a_problem",
+        ALGORITHM,
+        "    return",
+        "    raise __import__('interpbench').UsageError('no')\n    return",
+    ),
+    bad(
+        "check_works_under_every_ablation",
+        ALGORITHM,
+        "    return",
+        "    problem.other[..., torch.arange(len(problem.clean))]\n    return",
+    ),
+    bad(
+        "check_works_under_every_ablation",
+        ALGORITHM,
+        "rises.cpu()",
+        "rises.cpu().mul(1 if problem.other.abs().max() else -1)",
+        slow=True,
+    ),
+    bad(
+        "check_works_on_causal_models",
+        ALGORITHM,
+        "    return",
+        "    scores.values[0] *= torch.nan if problem.model.config.attention_dir == 'causal' else 1\n    return",
+    ),
+    bad(
+        "check_works_with_norms",
+        ALGORITHM,
+        "    return",
+        "    assert problem.model.config.normalization_type is None, 'no norms'\n    return",
+    ),
 ]
 
 
@@ -237,6 +272,50 @@ def test_every_check_has_something_bad() -> None:
 
 def test_the_template_is_good(template: Callable, failing: Callable) -> None:
     assert failing(CHECKS, *template("technique")) == set()
+
+
+@pytest.mark.parametrize("output", ["numerical", "categorical"])
+def test_a_technique_for_one_output_or_ablation_is_good(template: Callable, failing: Callable, output: str) -> None:
+    refuse = f"""    if problem.output == "{output}" or problem.ablation == "zero":
+        raise __import__("interpbench").UsageError("not for me")
+    return"""
+    assert failing(CHECKS, *template("technique", ALGORITHM, "    return", refuse)) == set()
+
+
+@pytest.mark.parametrize(("output", "kept"), [("numerical", 3), ("categorical", 2)])
+def test_frozen_attention_sees_no_route_through_a_key(output: Any, kept: int) -> None:
+    problem, truth = toy_problem(output)
+    values = truth.mask() - 1.0
+    through_key = ("embed->m0", "m0->a1.h1<k>") if output == "categorical" else ()
+    values[[problem.graph.edge_index[edge] for edge in through_key]] = -2
+    found = Found(problem, truth, Discovery(EdgeScores(problem.graph, values)))
+    assert (values == 0).sum() == kept
+    assert wrong_order(Frozen(), found) == ""
+    assert bool(wrong_order(Traced(), found)) == (output == "categorical")
+    values[problem.graph.edge_index["a1.h1->logits"]] = -2
+    assert "true edge a1.h1->logits scores -2.0, an edge without any effect -1.0" in wrong_order(
+        Frozen(), Found(problem, truth, Discovery(EdgeScores(problem.graph, values)))
+    )
+
+
+class Traced:
+    name, version, Config = "traced", "1", dict
+
+    def discover(self, problem: Any, config: Any) -> Any: ...
+
+
+class Frozen(Traced):
+    attention = "frozen"
+
+
+@pytest.mark.parametrize("norm", [None, "LN", "LNPre"])
+@pytest.mark.parametrize("direction", ["causal", "bidirectional"])
+@pytest.mark.parametrize("output", ["numerical", "categorical"])
+def test_toys_have_the_circuit_that_they_say(output: Any, direction: str, norm: str | None) -> None:
+    problem, truth = toy_problem(output, attention_dir=direction, normalization_type=norm)
+    alone = problem.losses(torch.eye(problem.graph.n_edges), problem.faithfulness_loss).numpy()
+    inside = truth.members("edges")
+    assert alone[inside].min() > 0.01 and abs(alone[~inside]).max() < 1e-7
 
 
 @pytest.mark.parametrize("output", ["numerical", "categorical"])

@@ -9,6 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 from interpbench.graph.circuit import Circuit, EdgeScores
 from interpbench.problem.problem import Problem
 
+SCORES = ("edges", "nodes", "sizes", "nothing")
+ATTENTION = ("traced", "frozen")
+"""What a technique may declare about its scores; see `Technique`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
@@ -29,6 +33,11 @@ class Technique(Protocol):
 
     A technique may have `presets`: for a protocol, values that replace the defaults of fields. One whose `baseline` is
     True is there to be beaten, and results say so.
+
+    A technique may have `scores`: what its scores are, by which the conformance kit checks them. `edges` (the default)
+    are effects of edges, `nodes` effects of nodes (an edge has those of its ends), `sizes` are what nodes write,
+    whatever its effect, `nothing` is for a baseline that looks at nothing. Its `attention` is `frozen` if effects
+    through queries and keys are not seen, else `traced`.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -24,39 +24,55 @@ if TYPE_CHECKING:
     import numpy as np
 
 LETTERS, POSITIONS = 4, 5
+NOISE = 4
+"""Dimensions that are written and never matter."""
+LENGTH, EXTRA = 1e5, 3
+"""With norms: what `pos` writes so that the stream's length is nearly constant, and the dimensions that this takes."""
 TOY_CIRCUITS: dict[Output, tuple[str, ...]] = {
     "numerical": ("embed->m0", "m0->a1.h1<v>", "a1.h1->logits"),
     "categorical": ("embed->m0", "m0->a1.h1<k>", "embed->a1.h1<v>", "a1.h1->logits"),
 }
 
 
-def toy_model(output: Output, specials: int = 0) -> Transformer:
+def toy_model(
+    output: Output,
+    specials: int = 0,
+    attention_dir: str = "bidirectional",
+    normalization_type: str | None = None,
+    silent: bool = False,
+) -> Transformer:
     """A transformer of two layers and two heads with weights made by hand.
 
     Tokens are letters, each plain or marked (token `letter + LETTERS`), after `specials` others that are neither. `m0`
     says whether a token is marked.
     numerical: `a1.h1` averages that over all positions: the share of marked tokens. categorical: `a1.h1` looks where
     the marked token is and takes its letter. All other nodes are alive: they read everything and write noise, into
-    dimensions that only they read.
+    dimensions that only they read; `silent` ones write nothing. With norms a long constant in the stream, which `pos`
+    writes, leaves other nodes next to no effect.
     """
-    tokens, noise = specials + 2 * LETTERS, 4
-    flag, answer, junk = tokens, slice(tokens + 1, tokens + 1 + LETTERS), slice(tokens + 1 + LETTERS, None)
+    tokens = specials + 2 * LETTERS
+    flag, answer = tokens, slice(tokens + 1, tokens + 1 + LETTERS)
+    junk = slice(answer.stop, answer.stop + NOISE)
     outputs = LETTERS if output == "categorical" else 1
     config = Config(
         n_layers=2,
         n_heads=2,
-        d_model=tokens + 1 + LETTERS + noise,
+        d_model=junk.stop + (EXTRA if normalization_type else 0),
         d_head=LETTERS,
         d_mlp=8,
         n_ctx=POSITIONS,
         d_vocab=tokens,
         d_vocab_out=outputs,
         act_fn="relu",
+        attention_dir=attention_dir,
+        normalization_type=normalization_type,
     )
     generator = torch.Generator().manual_seed(0)
     weights = {}
     for name, shape in config.weight_shapes().items():
         weights[name] = torch.randn(shape, generator=generator) * (".W_" in name)
+        if silent and name.endswith(("W_O", "W_out", "W_pos")):
+            weights[name].zero_()
         if name.endswith(("W_O", "W_out", "W_pos")):
             weights[name][..., : junk.start] = 0
     weights["embed.W_E"][:, :tokens] = torch.eye(tokens)
@@ -77,7 +93,28 @@ def toy_model(output: Output, specials: int = 0) -> Transformer:
         head["V"][specials:tokens] = torch.eye(LETTERS).repeat(2, 1)
         head["O"][:, answer] = torch.eye(LETTERS)
         unembed[answer] = 12 * torch.eye(LETTERS)
+    if normalization_type:
+        _steady(config, weights)
     return Transformer(config, weights)
+
+
+def _steady(config: Config, weights: Mapping[str, Tensor]) -> None:
+    """Let norms divide by a number that is nearly constant, and readers undo that: they read as without norms.
+
+    The last dimension is never written. Every reader takes there what makes its weights sum to zero, so that the mean,
+    which norms subtract, does not matter.
+    """
+    for name, weight in weights.items():
+        match name.rsplit(".", 1)[1]:
+            case "W_E" | "W_pos" | "W_O" | "W_out":
+                weight[..., -EXTRA:] = 0
+            case "W_Q" | "W_K" | "W_V" | "W_in" | "W_U":
+                weight[..., -EXTRA:, :] = 0
+                weight[..., -1, :] = -weight.sum(-2)
+                weight *= LENGTH * (2 / config.d_model) ** 0.5
+            case "w":
+                weight.fill_(1)
+    weights["pos_embed.W_pos"][:, -EXTRA:-1] = torch.tensor([LENGTH, -LENGTH])
 
 
 def toy_inputs(output: Output, rows: int, seed: int) -> Int[Tensor, "row position"]:
@@ -91,10 +128,14 @@ def toy_inputs(output: Output, rows: int, seed: int) -> Int[Tensor, "row positio
 
 
 def toy_problem(
-    output: Output, rows: int = 64, seed: int = 0, ablation: Ablation = "resample"
+    output: Output, rows: int = 64, seed: int = 0, ablation: Ablation = "resample", **kind: Any
 ) -> tuple[Problem, Circuit]:
-    """A problem on the toy model, and its true circuit. Edges outside have exactly no effect on the output."""
-    model = toy_model(output)
+    """A problem on the toy model, and its true circuit. Edges outside have exactly no effect on the output.
+
+    `kind`: options of `toy_model`. With norms other edges have next to no effect, except that at the ablation
+    `zero` those from `pos`, which writes the stream's length, matter.
+    """
+    model = toy_model(output, **kind)
     clean, corrupted = toy_inputs(output, rows, 2 * seed), toy_inputs(output, rows, 2 * seed + 1)
     problem = make_problem(model, clean, corrupted, output, None, ablation, seed)
     return problem, Circuit(model.graph, frozenset(TOY_CIRCUITS[output]))

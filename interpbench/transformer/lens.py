@@ -1,8 +1,9 @@
 """Conversion of our transformers to TransformerLens and back (extra `lens`).
 
 `Hooked` has the parameters and hook points of a HookedTransformer with `use_split_qkv_input`, `use_attn_result` and
-`use_hook_mlp_in` set, in the same shapes. TransformerLens 4 replaces HookedTransformer by TransformerBridge, which has
-no hooks on the inputs of single heads; `to_bridge` makes one. Everything else works with TransformerLens 2 and 3 too.
+`use_hook_mlp_in` set, in the same shapes; before TransformerLens 4 it is one, for tools that ask for that class.
+TransformerLens 4 replaces HookedTransformer by TransformerBridge, which has no hooks on the inputs of single heads;
+`to_bridge` makes one. Everything else works with TransformerLens 2 and 3 too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from interpbench.transformer.layers import ACTIVATIONS
 from interpbench.transformer.model import Transformer
 
 HookedRootModule: Any = vars(transformer_lens).get("HookedRootModule") or vars(hook_points)["HookedRootModule"]
+HookedTransformer: Any = vars(transformer_lens).get("HookedTransformer", HookedRootModule)
+"""What other tools accept as a model; from TransformerLens 4 on there is only its base."""
 
 PER_LAYER = {f"{p}_{x}": "attn" for p in "Wb" for x in "QKVO"} | {
     f"{p}_{x}": "mlp" for p in "Wb" for x in ("in", "out")
@@ -34,6 +37,9 @@ READERS = ("q_input", "k_input", "v_input")
 EMBEDDINGS = ("embed", "pos_embed", "unembed")
 BUFFERS = (".mask", ".IGNORE")
 """Endings of the names in a HookedTransformer's state that are not weights."""
+
+ROWS, LONGEST = 8, 64
+"""Inputs on which a converted model is compared with the original, and their positions at most."""
 
 PLAIN: Mapping[str, Any] = {
     "positional_embedding_type": "standard",
@@ -52,16 +58,17 @@ PLAIN: Mapping[str, Any] = {
 """Settings of TransformerLens that change what a model computes, and the values that can be converted."""
 
 
-class Hooked(HookedRootModule):
+class Hooked(HookedTransformer):
     """A transformer with the hook points of a HookedTransformer.
 
-    `cfg` is TransformerLens's configuration. `forward` raises ValueError for a `return_type` other than "logits" or
-    None: there is no next-token loss, because the answer of a case is not the next token.
+    `cfg` is TransformerLens's configuration. There is no tokenizer: inputs are token ids. `forward` raises ValueError
+    for a `return_type` other than "logits" or None: there is no next-token loss, because the answer of a case is not
+    the next token.
     """
 
     def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.cfg = lens_config(model)
+        HookedRootModule.__init__(self)  # a HookedTransformer's own would make modules of its own
+        self.cfg, self.tokenizer = lens_config(model), None
         weights = {name: nn.Parameter(weight.detach().clone()) for name, weight in model.weights.items()}
         self.embed, self.pos_embed, self.unembed = (Part(weights, f"{name}.") for name in EMBEDDINGS)
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
@@ -70,20 +77,35 @@ class Hooked(HookedRootModule):
         self.setup()
 
     def forward(
-        self, input: Int[Tensor, "row position"], return_type: str | None = "logits"
+        self,
+        input: Int[Tensor, "row position"],
+        return_type: str | None = "logits",
+        attention_mask: Int[Tensor, "row position"] | None = None,
     ) -> Float[Tensor, "row position vocab_out"] | None:
-        """Logits for token ids."""
+        """Logits for token ids. Raises ValueError for an `attention_mask` that hides a position."""
         if return_type not in ("logits", None):
             raise ValueError(f"return_type is {return_type!r}, expected 'logits' or None")
+        if attention_mask is not None and not attention_mask.all():
+            raise ValueError("attention_mask hides positions; inputs of a case have no padding that attention skips")
         x = self.hook_embed(self.embed.W_E[input])
         x = x + self.hook_pos_embed(self.pos_embed.W_pos[: input.shape[-1]].expand(x.shape))
         for block in self.blocks:
             x = block(x)
         return None if return_type is None else self.ln_final(x) @ self.unembed.W_U + self.unembed.b_U
 
+    def to_tokens(self, input: Any, *_: Any, **__: Any) -> Int[Tensor, "row position"]:
+        """Token ids `[row, position]` as they are, on the model's device, for tools that tokenize what they are given.
+
+        Options of TransformerLens are ignored: `Case.encode` puts BOS first and pads. Raises ValueError for texts.
+        """
+        if isinstance(input, str) or any(isinstance(row, str) for row in input):
+            raise ValueError("a subject has no tokenizer; expected token ids, such as those of Case.encode")
+        rows = [torch.as_tensor(row) for row in input]
+        return torch.stack(rows).long().to(self.embed.W_E.device)
+
     def run_with_cache(self, *args: Any, return_cache_object: bool = True, **options: Any) -> tuple[Any, Any]:
         """Logits and an ActivationCache (or a dict) of every hook point; the options are TransformerLens's."""
-        out, cache = super().run_with_cache(*args, **options)
+        out, cache = HookedRootModule.run_with_cache(self, *args, **options)
         if not return_cache_object:
             return out, cache
         return out, transformer_lens.ActivationCache(cache, self, not options.get("remove_batch_dim", False))
@@ -188,8 +210,8 @@ class Norm(Part):
 
 
 def lens_config(model: Transformer) -> Any:
-    """TransformerLens's configuration of the model: a TransformerBridgeConfig, or before version 4 its predecessor."""
-    kind = vars(transformer_lens).get("TransformerBridgeConfig") or vars(transformer_lens)["HookedTransformerConfig"]
+    """TransformerLens's configuration of the model: a HookedTransformerConfig, from version 4 on its successor."""
+    kind = vars(transformer_lens).get("HookedTransformerConfig") or vars(transformer_lens)["TransformerBridgeConfig"]
     flags = {"use_attn_result": True, "use_split_qkv_input": True, "use_hook_mlp_in": True}
     where = {"device": str(model.device), "dtype": model.weights["embed.W_E"].dtype}
     return kind(**asdict(model.config), **flags, **where, init_weights=False)
@@ -219,7 +241,8 @@ def to_bridge(model: Transformer) -> Any:
 def from_lens(model: Any) -> Transformer:
     """A TransformerBridge, a HookedTransformer or a `Hooked` as a `Transformer`, in float32 on the CPU.
 
-    Raises UsageError that names the setting or weight, for a model that `Transformer` cannot represent.
+    Raises UsageError that names the setting or weight, for a model that `Transformer` cannot represent, and for one
+    whose logits differ from those of its conversion: it computes what its configuration does not say.
     """
     config = getattr(model, "cfg", None)
     if config is None:
@@ -230,12 +253,24 @@ def from_lens(model: Any) -> Transformer:
     facts = {field.name: getattr(config, field.name) for field in fields(Config)}
     facts["attn_scale"] = max(0.0, float(config.attn_scale)) if config.use_attn_scale else 1.0
     weights = model.tl_parameters() if hasattr(model, "tl_parameters") else model.state_dict()
-    kept = {
-        name: weight.detach().cpu().float().contiguous()
-        for name, weight in weights.items()
-        if not name.endswith(BUFFERS)
-    }
+    kept = {name: weight.detach() for name, weight in weights.items() if not name.endswith(BUFFERS)}
     try:
-        return Transformer(Config(**facts), kept)
+        converted = Transformer(Config(**facts), {name: w.cpu().float().contiguous() for name, w in kept.items()})
     except ValueError as error:
         raise UsageError(f"the model cannot be converted: {error}") from None
+    _check_same(model, converted, max(torch.finfo(w.dtype).eps for w in (*kept.values(), *converted.weights.values())))
+    return converted
+
+
+@torch.no_grad()
+def _check_same(model: Any, converted: Transformer, eps: float) -> None:
+    """Raise UsageError unless both put out the same on a few inputs, up to the rounding of numbers as fine as `eps`."""
+    config, generator = converted.config, torch.Generator().manual_seed(0)
+    tokens = torch.randint(config.d_vocab, (ROWS, min(config.n_ctx, LONGEST)), generator=generator)
+    theirs, ours = model(tokens.to(model.cfg.device)).cpu().float(), converted(tokens)
+    apart, size = (theirs - ours).abs().max().item(), ours.abs().max().item()
+    if not apart <= eps**0.5 * size:
+        raise UsageError(
+            f"the model's outputs differ from those of its conversion by up to {apart:.3g} of {size:.3g}: it computes "
+            "what its configuration does not say (a hook, dropout, a setting without effect)"
+        )

@@ -23,6 +23,7 @@ class Random:
     name = "random"
     version = "0.1.0"
     baseline = True
+    scores = "nothing"
     Config = NoOptions
 
     def discover(self, problem: Problem, config: NoOptions) -> Discovery:
@@ -38,6 +39,7 @@ class Norm:
     name = "norm"
     version = "0.1.0"
     baseline = True
+    scores = "sizes"
     Config = NoOptions
 
     def discover(self, problem: Problem, config: NoOptions) -> Discovery:
@@ -104,6 +106,7 @@ class Hisp:
     name = "hisp"
     version = "0.1.0"
     baseline = True
+    scores = "nodes"
     Config = GradientConfig
 
     def discover(self, problem: Problem, config: GradientConfig) -> Discovery:
@@ -128,6 +131,7 @@ class Flow:
     name = "flow"
     version = "0.1.0"
     baseline = True
+    scores = "sizes"
     Config = FlowConfig
 
     def discover(self, problem: Problem, config: FlowConfig) -> Discovery:
