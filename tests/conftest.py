@@ -33,7 +33,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
 @pytest.fixture
 def failing() -> Callable[..., set[str]]:
     """Names of the checks that fail on something."""
-    from interpbench.transformer.torch_state import clean_state
+    from interpbench.torch_state import clean_state
 
     def run(checks: Iterable[Callable[..., None]], *arguments: Any) -> set[str]:
         failed = set()

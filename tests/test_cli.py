@@ -137,7 +137,7 @@ def test_models_with_their_certificates(cli: Callable) -> None:
 def test_plugins_as_json(cli: Callable) -> None:
     rows = json.loads(cli("plugins", "--json").out)["plugins"]
     assert [row["name"] for row in rows][:3] == ["cases", "properties", "trainers"]
-    parts = {"cases", "properties", "trainers", "techniques", "progress"}
+    parts = {"cases", "properties", "trainers", "techniques", "progress", "contested"}
     assert rows[0].keys() == {"name", "distribution", "version", "error"} | parts
 
 
@@ -157,7 +157,7 @@ def test_show_to_people_and_draw(cli: Callable, subject_folder: Path, tmp_path: 
     assert (tmp_path / "a.svg").read_text().startswith("<svg")
     assert cli(*words).status == 2
     assert cli(*words, "--force").status == 0
-    assert cli(*words[:-1], tmp_path / "nowhere" / "a.svg").status == 1
+    assert cli(*words[:-1], tmp_path / "made" / "a.svg").status == 0, "folders on the way are made"
 
 
 def test_show_tells_what_can_be_seen(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +352,7 @@ QUICK = "--steps 4 --eval-every 2 --rows 16 --eval-rows 40 --json".split()
 
 def test_train_several(cli: Callable, tmp_path: Path) -> None:
     (tmp_path / "4").write_text("in the way")
-    error = {"case": "4", "error": f"{tmp_path / '4'}/siit.checkpoints: Not a directory; nothing was lost"}
+    error = {"case": "4", "error": f"{tmp_path / '4'}/siit: cannot be written: Not a directory"}
     ended = cli("train", "siit", "--case", "3,4", "--jobs", 2, "--out", tmp_path, *QUICK)
     good, bad = json.loads(ended.out)
     assert ended.status == 1 and good["case"] == "3" and "certified" in good["certificate"] and bad == error
@@ -564,8 +564,8 @@ def test_kill_and_run_again(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_
     environment = os.environ | {"PYTHONPATH": slow, "HANG_AT": "10"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        for _ in range(2):
-            assert running.stderr.readline() == "asked\n"
+        for said in ("asked\n", "slow, case 3: done (1 of 2)\n", "asked\n"):
+            assert running.stderr.readline() == said
         running.send_signal(signal.SIGKILL)
     (kept,) = tmp_path.rglob("run.json")
     before = (kept.read_bytes(), kept.stat().st_mtime_ns)
@@ -573,7 +573,7 @@ def test_kill_and_run_again(cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(slow)
     ended = cli(*words)
-    assert ended.status == 0 and ended.err == "asked\n"
+    assert ended.status == 0 and ended.err.count("asked\n") == 1
     assert (kept.read_bytes(), kept.stat().st_mtime_ns) == before
     resumed = json.loads(ended.out)
     fresh = json.loads(cli(*words, "--out", "fresh").out)

@@ -22,9 +22,9 @@ from interpbench.problem import make_problem
 from interpbench.runs.make import make_subject
 from interpbench.testing import toy_problem
 from interpbench.testing.toys import toy_case
+from interpbench.torch_state import clean_state
 from interpbench.trainers import Trained
 from interpbench.transformer.model import initialize
-from interpbench.transformer.torch_state import clean_state
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def test_nor_does_one_that_fails_or_a_trainer(subject: ib.Subject, monkeypatch: 
         ib.run(Unruly(), subject, samples=5)
     assert state() == before
     for what in ("certify.certify", "classify.stated_on_card"):
-        monkeypatch.setattr(f"interpbench.certificate.{what}", lambda *_: SimpleNamespace(to_json=state))
+        monkeypatch.setattr(f"interpbench.certificate.{what}", lambda *_, **__: SimpleNamespace(to_json=state))
     made = make_subject(Trainer(), toy_case("categorical"), Config())
     assert state() == before
     assert made.card["certificate"]["gradients"] and made.card["certificate"]["device"].type == "cpu"

@@ -22,7 +22,7 @@ from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.problem.problem import Problem, make_problem
 from interpbench.subjects.subject import Subject
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 By = Literal["nodes", "edges"]
 BY: tuple[By, ...] = get_args(By)

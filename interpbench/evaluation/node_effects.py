@@ -29,8 +29,8 @@ from interpbench.errors import InterpbenchError, UsageError
 from interpbench.graph.ranking import auroc
 from interpbench.problem.ablation import Ablation, constant, with_sources
 from interpbench.subjects.subject import Subject
+from interpbench.torch_state import clean_state
 from interpbench.transformer.stream import Activations
-from interpbench.transformer.torch_state import clean_state
 
 Metric = Literal["accuracy", "kl_div", "kl_div_self"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

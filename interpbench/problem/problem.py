@@ -23,9 +23,9 @@ from interpbench.errors import UsageError
 from interpbench.graph.graph import Graph
 from interpbench.problem.ablation import ABLATIONS, Ablation, ablated, source_places
 from interpbench.problem.losses import LOSSES, Answers, Loss, Output, mean_loss
+from interpbench.torch_state import clean_state
 from interpbench.transformer.model import Transformer
 from interpbench.transformer.stream import Activations, Tap
-from interpbench.transformer.torch_state import clean_state
 
 CHUNK = 1 << 24
 """Largest number of activations (numbers) that one pass holds."""

@@ -26,9 +26,9 @@ from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import check_place, read_card, save_subject
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import stored_card
+from interpbench.torch_state import clean_state
 from interpbench.trainers.trainer import Trainer
 from interpbench.transformer.config import Config
-from interpbench.transformer.torch_state import clean_state
 
 OFTEN = 0.5
 """Seconds between two reports of a process."""

@@ -24,7 +24,7 @@ from interpbench.problem.ablation import Ablation, with_sources
 from interpbench.runs.run import run
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 KINDS = ("siit", "natural", "iit", "tracr")
 NATURAL = "natural"

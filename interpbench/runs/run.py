@@ -30,8 +30,8 @@ from interpbench.runs.record import Conditions, judgement, run_record, run_reque
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
 from interpbench.table import cell
+from interpbench.torch_state import clean_state
 from interpbench.transformer.passes import counting
-from interpbench.transformer.torch_state import clean_state
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from interpbench.runs.record import Conditions, FileJudgement, judgement
 from interpbench.runs.run import Result, problem_of
 from interpbench.subjects.subject import Subject
 from interpbench.subjects.zoo import load_subject
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 
 @clean_state()

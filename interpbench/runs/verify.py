@@ -16,7 +16,7 @@ from interpbench.processes import tune_process
 from interpbench.subjects.classes import CLASSES
 from interpbench.subjects.folder import CARD, write_card
 from interpbench.subjects.zoo import folder_of, load_subject
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from interpbench.certificate.edge_classes import EdgeClasses
 from interpbench.errors import InterpbenchError
 from interpbench.files import cache_folder, read_json, write_text
 from interpbench.subjects.subject import Subject
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 if TYPE_CHECKING:
     from interpbench.problem.ablation import Ablation

@@ -15,7 +15,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.tokens import Token
 from interpbench.errors import MissingExtra, UsageError
 from interpbench.plugins import registry
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 if TYPE_CHECKING:
     from torch import Tensor

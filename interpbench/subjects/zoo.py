@@ -20,7 +20,7 @@ from interpbench.plugins import registry
 from interpbench.subjects.card import CARD_SCHEMA, HUB
 from interpbench.subjects.folder import CARD, WEIGHTS, read_card, read_subject
 from interpbench.subjects.subject import Subject, weights_hash
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 ZOO = Path(__file__).parents[1] / "zoo"
 COMPILED = "tracr"

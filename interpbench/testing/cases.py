@@ -13,7 +13,7 @@ from interpbench.cases.case import Case
 from interpbench.cases.reference import ATOL, defined
 from interpbench.graph.circuit import Circuit
 from interpbench.testing.workers import global_state, import_light, import_public, unchanged_state
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 ROWS = 100
 DIFFERENT, DIFFERENT_ANSWERS = 0.9, 0.3

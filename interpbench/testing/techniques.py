@@ -28,7 +28,7 @@ from interpbench.testing.workers import (
     global_state,
     unchanged_state,
 )
-from interpbench.transformer.torch_state import clean_state
+from interpbench.torch_state import clean_state
 
 NEAR_THE_TRUTH = (
     *("Case", "EdgeClasses", "Subject", "edge_classes", "from_transformer_lens", "judge", "load_case", "load_subject"),

@@ -26,9 +26,9 @@ from interpbench.testing.workers import (
     global_state,
     unchanged_state,
 )
+from interpbench.torch_state import clean_state
 from interpbench.trainers.trainer import Trained, Trainer
 from interpbench.transformer.model import Transformer
-from interpbench.transformer.torch_state import clean_state
 
 Tell = Callable[[Mapping[str, Any]], None]
 

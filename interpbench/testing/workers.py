@@ -17,7 +17,7 @@ import torch
 from interpbench.errors import UsageError
 from interpbench.plugins.contract import breaches, sources
 from interpbench.plugins.options import check_bounds, check_fields
-from interpbench.transformer.torch_state import KINDS_OF_DEVICE
+from interpbench.torch_state import KINDS_OF_DEVICE
 
 HEAVY = ("torch", "jax")
 

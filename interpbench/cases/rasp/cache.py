@@ -28,9 +28,9 @@ from interpbench.cases.rasp.fingerprint import fingerprint
 from interpbench.cases.rasp.reference import RaspReference
 from interpbench.cases.tokens import value_from_json, value_to_json
 from interpbench.files import cache_folder, parse_json, write_bytes
+from interpbench.torch_state import clean_state
 from interpbench.transformer.config import Config
 from interpbench.transformer.model import Transformer
-from interpbench.transformer.torch_state import clean_state
 
 if TYPE_CHECKING:
     from tracr.rasp.rasp import SOp

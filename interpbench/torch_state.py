@@ -9,8 +9,6 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
-
 KINDS_OF_DEVICE = ("cpu", "cuda")
 """Kinds of device, each with an autocast of its own."""
 
@@ -22,6 +20,7 @@ def clean_state(seed: int | None = None) -> Iterator[None]:
     Inside, gradients are enabled, inference mode and autocast are off, and defaults are float32 and the CPU. The
     global generators of PyTorch, NumPy and Python start from `seed`, if given. Serves as a decorator, too.
     """
+    import numpy as np
     import torch
 
     with ExitStack() as stack:
