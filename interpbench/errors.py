@@ -74,9 +74,9 @@ def kind_and_line(error: BaseException) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def brief(text: str) -> str:
-    """A name from outside in a message: short, on one line."""
-    return visible(" ".join(text.split())[:80])
+def brief(text: str, most: int = 80) -> str:
+    """A name from outside in a message: of at most so many characters, on one line."""
+    return visible(" ".join(text.split())[:most])
 
 
 def shown(value: object) -> str:

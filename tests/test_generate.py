@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import interpbench as ib
 import interpbench.cli.train as training
 from interpbench.catalogue import suites
 from interpbench.catalogue.suites import frozen
@@ -24,8 +25,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
 
     def pretend(wanted: list[Asked], jobs: int, as_json: bool) -> tuple[Any, ...]:
         made.extend(wanted)
+        good = ib.load_subject("3").card["certificate"]
         cards = {
-            each.case: {"trainer": {"seconds": 10.0 * i}, "certificate": {"version": 2, "certified": i % 2 == 0}}
+            each.case: {"trainer": {"seconds": 10.0 * i}, "certificate": good | {"certified": i % 2 == 0}}
             for i, each in enumerate(wanted)
         }
         return cards, {}, {}

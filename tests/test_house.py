@@ -28,7 +28,7 @@ def length(function: ast.FunctionDef) -> int:
 
 
 def test_few_modules_are_loose() -> None:
-    assert len(list(CORE.glob("*.py"))) <= 8
+    assert len(list(CORE.glob("*.py"))) <= 9
 
 
 def test_functions_are_short() -> None:

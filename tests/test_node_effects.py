@@ -200,11 +200,14 @@ def test_the_command_prints_and_draws(cli: Callable, tmp_path: Path) -> None:
     assert [each["case"] for each in told] == ["7", "26"] and told[0]["effects"].keys() == told[0]["in_circuit"].keys()
 
 
-def test_charts_that_cannot_be_drawn_are_refused_first(cli: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_charts_that_cannot_be_drawn_are_refused_first(
+    cli: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     words = ("eval", "node-effects", "--case", "7", "--plot")
     assert "ends in .svg, .png, .pdf" in cli(*words, "effects.txt").err
     assert "one case" in cli("eval", "node-effects", "--case", "7,26", "--plot", "x.svg").err
-    assert cli(*words, "missing/x.svg", "--samples", "20").status == 1
+    (tmp_path / "file").touch()
+    assert cli(*words, tmp_path / "file" / "x.svg", "--samples", "20").status == 2
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'interpbench\[plot\]'"):
         charts.check(Path("x.svg"), force=False)

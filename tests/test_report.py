@@ -180,7 +180,7 @@ def test_mistakes_are_one_line(cli: Callable, runs_folder: Path, tmp_path: Path)
         ("run.json", {"metrics": {"heads": {"auroc": "x"}}}, "metrics.heads.auroc is 'x'"),
         ("run.json", {"metrics": {"heads": {"identifiable": {"auroc": [1]}}}}, "identifiable.auroc is a list"),
         ("run.json", {"metrics": {"heads": {"auroc": {}}}}, "metrics.heads.auroc is a dict"),
-        ("run.json", {"metrics": {"heads": {"auroc": 10**400}}}, "metrics.heads.auroc is 1000"),
+        ("run.json", {"metrics": {"heads": {"auroc": 10**400}}}, "is larger than any float"),
         *(("run.json", {"technique_version": [1]}, "version is a list"), ("run.json", {"ablation": {}}, "is a dict")),
         ("run.json", {"passes": {"forward": "x"}}, "passes.forward is 'x'"),
         ("run.json", {"passes": {"forward": 1.0}}, "passes lack 'backward'"),

@@ -169,7 +169,7 @@ def _subject_names(subjects: Iterable[SubjectId]) -> dict[SubjectId, list[str]]:
             alike = [one for one in group if one.subject == each.subject]
             same = [one for one in alike if one.weights_hash == each.weights_hash]
             hashes = [each.weights_hash[:6]] * (len(alike) > 1) + [each.truth_hash[:6]] * (len(same) > 1)
-            names[each] = [" ".join([brief(each.subject), *hashes])] if model in shared else []
+            names[each] = [" ".join([brief(each.subject, 250), *hashes])] if model in shared else []
     return names
 
 

@@ -61,7 +61,8 @@ def wrong_order(technique: Technique, found: Found) -> str:
         names, values = graph.nodes, graph.merge(values, "nodes")
         must, must_not = np.isin(names, list(seen.nodes)), ~np.isin(names, list(truth.nodes))
     kind, a = ("edge", "an") if scored == "edges" else ("node", "a")
-    worst, best = np.where(must, values, np.inf).argmin(), np.where(must_not, values, -np.inf).argmax()
+    (true,), (false,) = np.nonzero(must), np.nonzero(must_not)
+    worst, best = true[values[true].argmin()], false[values[false].argmax()]
     below = f"true {kind} {names[worst]} scores {values[worst]}, {a} {kind} without any effect {values[best]}"
     return "" if values[worst] > values[best] else below
 
