@@ -1,19 +1,18 @@
-"""Scores are the same to the last bit, whatever the process, its environment, and what its caller has set."""
+"""Scores are the same to the last bit, whatever the process and its environment.
+
+What a caller may set in PyTorch is in `test_torch_state.py`.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-import interpbench as ib
 from interpbench.runs import store
 
 RUNS = {"eap": {}, "acdc": {}, "sp": {"steps": 20}}
@@ -27,69 +26,6 @@ PROCESSES = {
     "another time and place": ({"TZ": "Pacific/Apia", "COLUMNS": "40"}, []),
 }
 """What another process may have: variables of its environment, options of Python."""
-
-
-def scores(technique: str) -> np.ndarray:
-    return ib.run(technique, "3", samples=60, **RUNS[technique]).scores.values
-
-
-@pytest.fixture(scope="module")
-def usual() -> dict[str, np.ndarray]:
-    return {technique: scores(technique) for technique in RUNS}
-
-
-@contextmanager
-def gradients_off() -> Iterator[None]:
-    with torch.no_grad():
-        yield
-
-
-@contextmanager
-def inference() -> Iterator[None]:
-    with torch.inference_mode():
-        yield
-
-
-@contextmanager
-def default_device() -> Iterator[None]:
-    torch.set_default_device("meta")
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def default_precision() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@contextmanager
-def autocast() -> Iterator[None]:
-    with torch.autocast("cpu", torch.bfloat16):
-        yield
-
-
-@contextmanager
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("technique", RUNS)
-@pytest.mark.parametrize("state", [gradients_off, inference, default_device, default_precision, autocast, two_threads])
-def test_in_any_state_of_the_caller(usual: dict[str, np.ndarray], technique: str, state) -> None:
-    with state():
-        found = scores(technique)
-    assert np.array_equal(found, usual[technique])
 
 
 def in_a_process(out: Path, environment: dict[str, str], options: list[str]) -> dict[str, np.ndarray]:
