@@ -155,7 +155,7 @@ def _node_scores(data: Mapping[str, Any], graph: Graph) -> Float[np.ndarray, " n
     return None if values is None or (values == values[0]).all() else values
 
 
-def _values(scores: Sequence[float], names: Sequence[str]) -> Float[np.ndarray, " score"]:
+def _values(scores: Sequence[int | float], names: Sequence[str]) -> Float[np.ndarray, " score"]:
     try:
         values = np.array(scores, dtype=np.float64)
     except OverflowError:
