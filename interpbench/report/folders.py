@@ -46,7 +46,7 @@ def _complete(folder: Path, name: str) -> StoredRun | Failure | None:
     """The complete run in a folder, a failure if a file of it is damaged, None if there is none."""
     try:
         run = store.read(folder)
-        _ = run and run.scores
+        _ = run and run.scores  # read on first use: a damaged file is found here, not in the middle of a page
         return run
     except InterpbenchError as error:
         return Failure(name, one_line(error).removeprefix(f"{folder}: "))

@@ -124,11 +124,11 @@ def _check_numbers(facts: Mapping[str, Any], path: str) -> None:
             continue
         elif value is not None and not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
             raise ValueError(f"{RUN}: {where} is {shown(value)}")
-        elif name in SHARES and value is not None and not 0 <= value <= 1:
+        elif name in _SHARES and value is not None and not 0 <= value <= 1:
             raise ValueError(f"{RUN}: {where} is {shown(value)}, expected a share")
 
 
-SHARES = ("auroc", "average_precision")
+_SHARES = ("auroc", "average_precision")
 """Metrics from 0 to 1."""
 
 _NESTED = (*GRANULARITIES, "chosen", "identifiable", "roc", "paper", "mib")
@@ -137,7 +137,6 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("case", "program_digest", "model", "subject", "weights_hash", "truth_hash", "digest"), str),
     **dict.fromkeys(("config", "metrics", "notes", "passes", "truth", "versions"), dict),
     **dict.fromkeys(("technique", "technique_version", "ablation", "protocol"), str),
-    "unique": bool,
     "certified": bool | None,
     "certificate_version": int | None,
     "edge_classes": dict | None,
